@@ -45,6 +45,9 @@ def main() -> int:
         "--travel", action="store_true", help="zoo: which architectures travel in a page as graphs"
     )
     parser.add_argument(
+        "--browser", action="store_true", help="zoo: whether their pages agree in a real browser"
+    )
+    parser.add_argument(
         "--again",
         action="store_true",
         help="zoo: with --resume, also repeat those that were not exact",

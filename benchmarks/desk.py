@@ -161,7 +161,7 @@ def nodes(model, clean, corrupted):
 
 
 def shipped(seed):
-    model = tl.shipped().model
+    model = tl.shipped("manual").model
     tokens = torch.randint(20, model.config.vocab_size, (1, SHIPPED))
     corrupted = tokens.clone()
     corrupted[0, SHIPPED // 2] = 19

@@ -86,7 +86,7 @@ def run(options):
     from playwright.sync_api import sync_playwright
 
     seed = options.seed
-    model = tl.shipped()
+    model = tl.shipped("manual")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         with Clock() as clock:
             view = tl.explore(model)

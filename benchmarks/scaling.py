@@ -102,7 +102,7 @@ def tables(rows: list[Row]) -> str:
         f"So on this machine α = {1e3 * here.alpha:.2f} ms and the rate is {here.rate / 1e9:.2f} GB/s.",
         "",
     ]
-    lines += ["| this machine, two processes of 768 tokens each | step | speed |", "|:--|--:|--:|"]
+    lines += ["| computed: two processes here, 768 tokens each | step | speed |", "|:--|--:|--:|"]
     for name in SIZES:
         row = at[f"step of one process, {name}"]
         weights, update = numbers(row)

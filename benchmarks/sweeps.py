@@ -19,7 +19,7 @@ TURNS = 3
 
 
 def run(options):
-    shipped = tl.shipped().model
+    shipped = tl.shipped("manual").model
     cases = (
         ("shipped model, 64 tokens", lambda: shipped, 64, 10),
         ("GPT-2-small shape, ours, 128 tokens", our_model, 128, 3),

@@ -84,7 +84,7 @@ def a_tiny_model(which: str, way: str, seed: int) -> dict[str, float]:
 
     torch.manual_seed(seed)
     if which == "shipped":
-        text = tl.shipped()
+        text = tl.shipped("manual")
         model, ids = text.model, text.encode("for key in self.keys():")[None]
         attention = [block.attention for block in model.decoder.blocks]
         plain = partial(model, ids)

@@ -22,7 +22,7 @@ FLAGS += ["--enable-unsafe-swiftshader"]  # WebGL by software, for the cloud
 def explorer():
     """The Explorer at an induction head, with the head it depends on ablated."""
     text = 'The method "format()" takes a list; the method "'
-    return tl.views.Explorer(tl.shipped(), text, layer=2, head=2, edits=[tl.ablate(1, 2)])
+    return tl.views.Explorer(tl.shipped("manual"), text, layer=2, head=2, edits=[tl.ablate(1, 2)])
 
 
 def cloud():
@@ -44,7 +44,7 @@ def prompts():
 
 def desk():
     clean, corrupted, answer = prompts()
-    view = tl.views.PatchingView(tl.shipped(), clean, corrupted, metric=answer)
+    view = tl.views.PatchingView(tl.shipped("manual"), clean, corrupted, metric=answer)
     for site in ("resid_pre", "z", "k", "v"):
         view.measure(site)
     view.site, view.layer, view.selected = "resid_pre", 2, (12, None)
@@ -52,14 +52,14 @@ def desk():
 
 
 def flow():
-    model, (clean, corrupted, answer) = tl.shipped().model, prompts()
+    model, (clean, corrupted, answer) = tl.shipped("manual").model, prompts()
     circuit = tl.circuit(model, clean, corrupted, metric=answer, n=10)
     return tl.views.FlowView(tl.trace(model, clean), answer, circuit=circuit, threshold=0.02)
 
 
 def model():
     """A quotation that one head closes, with that head ablated."""
-    trace = tl.shipped().trace('The "with" statement and the "for')
+    trace = tl.shipped("manual").trace('The "with" statement and the "for')
     return tl.views.ModelView(trace, 0, 1, edits=[tl.ablate(0, 1)])
 
 

@@ -27,7 +27,7 @@ def spectrogram():
 
 def patching():
     """Two prompts that differ in one token, with some cells measured."""
-    view = views.PatchingView(tl.shipped(), TEXT, TEXT.replace(".keys", ".names"))
+    view = views.PatchingView(tl.shipped("manual"), TEXT, TEXT.replace(".keys", ".names"))
     view.site = "z"
     view.measure("z")
     view.measure([("resid_pre", 1, 2), ("k", 0, 1)])
@@ -44,7 +44,7 @@ def made(tmp_path_factory):
         learner(), Counting(), steps=4, run=folder, snapshot_every=2, probe=probe, watch=watch
     ):
         pass
-    model = tl.shipped()
+    model = tl.shipped("manual")
     ids = torch.arange(len(WORDS))
     trace = tl.trace(small(sharpness=3.0), ids, labels=WORDS, keep="all")
     makers = {

@@ -13,11 +13,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "transformer_lab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-LONGEST = 60  # lines of a function's body
-NOT_YET = {
-    "adapters/vector_probe.py: _running",
-    "lessons/graders/lesson_16.py: _bleu_cases",
-}  # longer functions
+LONGEST = 75  # lines of a function's body, as the formatter breaks them
+NOT_YET = {"adapters/vector_probe.py: _running"}  # longer functions
 DEEP = {"PatchView", "RunView", "SpectrogramView", "TrainingView"}  # more than three classes
 MOST = 18  # modules at the top level
 
@@ -205,9 +202,11 @@ def test_every_view_has_the_same_files():
         PACKAGE / "views" / "learning"
     }
     assert len(folders) > 12
-    anatomy = ("__init__.py", "messages.json", "scene.py", "view.css", "view.js", "view.py")
+    anatomy = ("__init__.py", "messages.json", "view.css", "view.js", "view.py")
     lacking = {f"{f.name}/{name}" for f in folders for name in anatomy if not (f / name).exists()}
     assert lacking == set()
+    for folder in folders:  # what is shown is written once
+        assert (folder / "scene.js").exists() != (folder / "scene.py").exists(), folder.name
 
 
 SCRIPT = re.compile(  # a comment, a regular expression, a string, a template's start, braces
@@ -283,9 +282,11 @@ def test_views_are_composed():
     import anywidget
 
     from transformer_lab import views
+    from transformer_lab.views.shared.scripted import ScriptedView
 
     every = {name: getattr(views, name) for name in views.__all__}
     every = {name: view.mro() for name, view in every.items() if isinstance(view, type)}
+    every = {name: [c for c in mro if c is not ScriptedView] for name, mro in every.items()}
     depth = {name: classes.index(anywidget.AnyWidget) for name, classes in every.items()}
     assert len(depth) > 12
     known = anywidget.AnyWidget.class_traits(sync=True)
@@ -319,8 +320,18 @@ def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
-def test_lines_are_rarely_formatted_by_hand():
-    assert sum(path.read_text("utf-8").count("# fmt: skip") for path in MODULES) <= 100
+def test_no_line_is_formatted_by_hand():
+    mark = "# fmt" + ":"
+    everywhere = [
+        *(
+            f
+            for top in ("transformer_lab", "tests", "docs", "benchmarks")
+            for f in (PACKAGE.parent / top).rglob("*.py")
+        ),
+        *(PACKAGE.parent / "notebooks").rglob("*.ipynb"),
+    ]
+    assert len(everywhere) > 800
+    assert not [path for path in everywhere if mark in path.read_text("utf-8")]
 
 
 def test_few_modules_stand_at_the_top():
@@ -345,9 +356,9 @@ def test_no_function_is_long():
 
 
 def test_a_long_function_is_found():
-    lines = "\n".join(["def f():", '    """It."""', *["    f()"] * 61])
+    lines = "\n".join(["def f():", '    """It."""', *["    f()"] * 76])
     (function,) = ast.parse(lines).body
-    assert body_of(function) == 61
+    assert body_of(function) == 76
 
 
 def test_underscore_names_are_read_in_their_own_file_only():

@@ -14,7 +14,7 @@ TEXT = "for key in self.keys:\n    if key not in self."
 
 @pytest.fixture(scope="module")
 def model() -> tl.TextModel:
-    return tl.shipped()
+    return tl.shipped("manual")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,12 @@ def test_it_is_small_and_is_the_one_on_the_card(model):
     assert f"{model.model.n_parameters():,}" in (folder / "README.md").read_text("utf-8")
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert sha256.startswith("f4193fa0"), "weights changed: measure the card's figures again"
+
+
+def test_it_is_the_default_and_others_are_refused(model):
+    assert tl.shipped().model.loaded_from == model.model.loaded_from == "shipped"
+    with pytest.raises(ValueError, match="name must be 'manual' or 'stories', got 'storys'"):
+        tl.shipped("storys")
 
 
 def test_induction_heads(repeats):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_a_position_scheme_is_a_class_and_its_name(halving, tmp_path):
-    """positions.py; views have its formula in views/positions/schemes.py, .js and .json."""
+    """positions.py; views have its formula in views/positions/schemes.js and .json."""
     shape = dict(vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8)
     model = tl.Transformer(tl.ModelConfig(positions=halving, **shape)).eval()
     loaded = tl.load_model(tl.save_model(model, tmp_path))

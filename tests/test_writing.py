@@ -8,7 +8,8 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from tests.factories import small
+from tests.factories import small, talker
+from tests.missing import package
 from transformer_lab import ALiBi, Learned, Rotary, Sinusoidal
 from transformer_lab.writing import sampling_distribution
 
@@ -208,3 +209,13 @@ def test_options_out_of_range_are_named(kind, options, words):
 def test_an_empty_prompt_is_named():
     with pytest.raises(ValueError, match=r"tokens must have shape .* got \[1, 0\]"):
         tl.generate(build(), tokens(1, 0), max_new_tokens=3)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("model", ["a Llama", torch.nn.Linear(2, 2), None, tl.Transformer])
+def test_only_a_model_of_ours_is_continued_by_generate(model):
+    if model == "a Llama":
+        package("transformers")
+        model = talker().model
+    with pytest.raises(ValueError, match=r"takes a Transformer .*, got (\w+); .* tl\.TextModel"):
+        tl.generate(model, tokens(1, 3), max_new_tokens=2)

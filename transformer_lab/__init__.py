@@ -60,7 +60,8 @@ _API = {
         "generate": "writing",
         "heads": "heads",
         "circuits": "analysis.circuits",
-        "probes": "heads.probes",
+        "inputs": "heads.inputs",
+        "probe": "heads.probe",
         "head_table": "heads.table",
         "HeadTable": "heads.table",
         "grade_heads": "training.scores",
@@ -118,13 +119,14 @@ _MODULES = {
     "tokenizers",
     "heads",
     "circuits",
-    "probes",
+    "inputs",
     "views",
     "lessons",
     "pretrained",
     "adapters",
     "watching",
 }
+_RENAMED = {"probes": "inputs"}  # old name -> new name, for one release
 _NAMES = {name: module for names in _API.values() for name, module in names.items()}
 __all__ = [*_NAMES]  # type: ignore[reportUnsupportedDunderAll]
 
@@ -148,7 +150,8 @@ if TYPE_CHECKING:
     from .edits.mean_activations import mean_of
     from .edits.sweep import sweep_edges, sweep_groups, sweep_heads
     from .files.models import load_model, save_model
-    from .heads import probes
+    from .heads import inputs
+    from .heads.probe import probe
     from .heads.table import HeadTable, head_table
     from .model import Transformer, pick_device
     from .pictures.image_model import ImageModel
@@ -178,6 +181,12 @@ def __getattr__(name: str):
         value = module if name in _MODULES else getattr(module, name)
         globals()[name] = value
         return value
+    if name in _RENAMED:
+        from warnings import warn
+
+        message = f"tl.{name} is now tl.{_RENAMED[name]}; the next release drops the old name"
+        warn(message, FutureWarning, stacklevel=2)
+        return __getattr__(_RENAMED[name])
     from difflib import get_close_matches
 
     known = {known.lower(): known for known in _NAMES}

@@ -54,6 +54,15 @@ def shown(value: Any) -> str:
     return " ".join(_Shown().repr(value).split())
 
 
+def said_by(error: BaseException) -> str:
+    """Return the first line of an error's message; its type if it has none, or cannot be written."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:
+        lines = []
+    return lines[0] if lines else type(error).__name__
+
+
 def wrong(value: Any, hint: Any, *, infinite: bool = False) -> str | None:
     """Say in words what a value must be to match an annotation; return None if it matches.
 

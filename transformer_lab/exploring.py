@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .analysis.chat import Chat
 from .files.waiting import waiting
 from .pictures.image_model import ImageModel
-from .text_model import SHIPPED, TextModel
+from .text_model import SHIPPED, STORIES, TextModel
 from .tokenizers import SPECIAL
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     SHIPPED: 'The method "format()" takes a list; the method "',
+    STORIES: 'Once there was a girl called Tilda. "Will you help me?" asked',
     "decoder": "When Mary and John went to the store, John gave a drink to",
     "encoder": "The animal didn't cross the street because it was too tired.",
     "encoder-decoder": "The animal didn't cross the street because it was too tired.",
@@ -33,7 +34,7 @@ def example_text(model: TextModel) -> str:
     Raises:
         ValueError: if none of them fits.
     """
-    text = EXAMPLES[SHIPPED if model.name == SHIPPED else model.kind]
+    text = EXAMPLES[model.name if model.name in (SHIPPED, STORIES) else model.kind]
     if _reads(model, text):
         return text
     for parts, between in ((text.split(" "), " "), (list(text), "")):
@@ -65,7 +66,9 @@ def is_at_hand(model: str) -> bool:
     from .adapters.loading import is_a_path
     from .pretrained.wheels import PICTURES, WHEELS
 
-    return model in (SHIPPED, *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)
+    return (
+        model in (SHIPPED, STORIES, *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)
+    )
 
 
 def _by_name(name: str) -> TextModel | ImageModel:
@@ -75,7 +78,7 @@ def _by_name(name: str) -> TextModel | ImageModel:
     kind = ImageModel if name in PICTURES else TextModel
     if not is_at_hand(name):
         raise ValueError(
-            f"explore opens 'shipped', an installed model or a folder by name, got {name!r}; for one of "
+            f"explore opens 'shipped', 'stories', an installed model or a folder by name, got {name!r}; for one of "
             f"the Hugging Face hub give tl.TextModel.from_pretrained({name!r})"
         )
     return kind.from_pretrained(name)

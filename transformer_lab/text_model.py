@@ -12,7 +12,7 @@ from .adapters.loading import LoadOptions, checked_name, checked_options, load_t
 from .adapters.lookup import network_of
 from .adapters.network import Network
 from .adapters.wrappers import ModelWithProcessor
-from .arguments import check
+from .arguments import check, checked, shown
 from .files.resources import resource
 from .files.safefiles import read_json
 from .files.waiting import waiting
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .analysis.chat import Chat
 
-SHIPPED = "shipped"
+SHIPPED, STORIES = "shipped", "stories"  # folders of data/models
 
 _LETTERS = 256  # more characters than a token has on average, in any text
 _LONGEST = 1_000_000  # characters, for a model without a limit
@@ -68,8 +68,8 @@ class TextModel(ModelWithProcessor):
 
         Args:
             name: a folder written by `save`, or by Hugging Face's `save_pretrained`; "minilm" or
-                "smollm2-135m" once `make models` has installed them; "shipped" for the small model
-                that comes with this package; otherwise a Hugging Face name such as "gpt2".
+                "smollm2-135m" once `make models` has installed them; "shipped" or "stories" for the
+                small models that come with this package; otherwise a Hugging Face name such as "gpt2".
             device: "cpu", "cuda", "mps" or "auto".
             allow_missing: weights that the file lacks stay random; `random_weights` has their
                 names, and every view of the model reports them.
@@ -86,8 +86,8 @@ class TextModel(ModelWithProcessor):
             ImportError: if a library is not installed.
         """
         folder, where = checked_name(name), pick_device(device)
-        if str(name) == SHIPPED:
-            folder = resource("data", "models", SHIPPED)
+        if str(name) in (SHIPPED, STORIES):
+            folder = resource("data", "models", str(name))
         ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")
         checked_options(str(name), device, options, not ours and str(name) not in WHEELS)
         with waiting(f"Loading {folder.name}"):
@@ -385,19 +385,39 @@ class TextModel(ModelWithProcessor):
         )
 
     def target_ids(self, ids: Tensor, target: str | None) -> Tensor:
-        """The decoder's input: its start token and then the target."""
-        tokenizer, config = self.target_tokenizer, self.model.config
-        start = getattr(config, "decoder_start_token_id", None)
-        start = tokenizer.bos_id if start is None else start
+        """The decoder's input: its start token and then the target, or else what the model writes."""
+        tokenizer, start = self.target_tokenizer, self.starts
         if target is None:
-            limit = min(self.n_ctx or 64, 64)
-            written = self._write(ids, limit - 1)
-            written = written[1:] if written[:1] == [start] else written
+            room = min(self.n_ctx or 64, 64) - len(start)
+            written = start[1:] + self.write(ids, room, target_ids=torch.tensor(start))
         else:
             written = self._encode("target", target, tokenizer).tolist()
         while written and written[-1] in (tokenizer.eos_id, tokenizer.pad_id):
             written = written[:-1]
-        return torch.tensor([start, *written])
+        return torch.tensor([start[0], *written])
+
+    @property
+    def starts(self) -> list[int]:
+        """Ids that an encoder-decoder's own answer begins with: its start token and, in some
+        families, one that its settings force after it, such as the language to translate into.
+
+        Raises:
+            ValueError: if neither the model nor its tokenizer has a start token.
+        """
+        start = self._setting("decoder_start_token_id")
+        start = self.target_tokenizer.bos_id if start is None else start
+        if start is None:
+            raise ValueError(
+                f"{self.name} has no start token for its decoder; set model.config.decoder_start_token_id"
+            )
+        forced = self._setting("forced_bos_token_id")
+        return [start, *([] if forced in (None, start) else [forced])]
+
+    def _setting(self, name: str) -> Any:
+        """A setting of the model's config or generation config; None if neither has it."""
+        module = self.network.module
+        held = [getattr(module, part, None) for part in ("config", "generation_config")]
+        return next((x for one in held if (x := getattr(one, name, None)) is not None), None)
 
     def _encode(self, name: str, text: str, tokenizer: Any) -> Tensor:
         if not isinstance(text, str):
@@ -459,9 +479,21 @@ class TextModel(ModelWithProcessor):
         return f"<TextModel {self.name}: {self.kind}, {self.tokenizer.vocab_size:,} tokens>"
 
 
-def shipped() -> TextModel:
-    """Return the small model that comes with this package; see data/models/ for its card."""
-    return TextModel.from_pretrained("shipped")
+@checked
+def shipped(name: str = "manual") -> TextModel:
+    """Return a small model that comes with this package; see data/models/ for its card.
+
+    Args:
+        name: "manual" for the one that has read Python's manual, "stories" for the one that tells
+            little stories.
+
+    Raises:
+        ValueError: for another name.
+    """
+    folders = {"manual": SHIPPED, "stories": STORIES}
+    if name not in folders:
+        raise ValueError(f"name must be 'manual' or 'stories', got {shown(name)}")
+    return TextModel.from_pretrained(folders[name])
 
 
 def _wrapped(tokenizer: Any) -> Any:

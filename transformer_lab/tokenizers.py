@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from .arguments import check, checked, shown
-from .files.paths import check_folder, in_line
+from .files.paths import as_path, check_folder, in_line
 from .files.safefiles import committed, read_json
 
 __all__ = ["AlphabetTokenizer", "BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer"]
@@ -399,7 +399,7 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
         FileNotFoundError: no ``tokenizer.json`` there.
         ValueError: the file is not one of our tokenizers; the message names it and what is wrong.
     """
-    path = Path(folder)
+    path = as_path(folder, "folder")
     path = path / "tokenizer.json" if path.is_dir() else path
     name = in_line(path)
     if not path.is_file():

@@ -261,7 +261,12 @@ def _beams_of_one(reader, ids, max_new_tokens, beams, eos_id, alpha) -> Tensor:
 
 
 def _check(model, tokens, max_new_tokens, bos_id, temperature, top_k, top_p, beams) -> None:
-    kind = model.config.kind
+    kind = getattr(getattr(model, "config", None), "kind", None)
+    if kind is None or not hasattr(model, "decode"):
+        raise ValueError(
+            "tl.generate takes a Transformer of transformer_lab, got "
+            f"{type(model).__name__}; for another model, use tl.TextModel(model, tokenizer).write"
+        )
     if kind == "encoder":
         raise ValueError("an encoder cannot generate text; use a decoder or an encoder-decoder")
     if kind == "encoder-decoder" and bos_id is None:

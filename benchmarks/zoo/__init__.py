@@ -5,6 +5,7 @@
     python -m benchmarks zoo --resume                 continue an interrupted sweep
     python -m benchmarks zoo --resume --again         and repeat those that were not exact
     python -m benchmarks zoo --travel [--resume …]    whether each travels in a page as its graph
+    python -m benchmarks zoo --browser [--only …]     whether each page agrees in a real browser
 
 The results go to `--raw`, one line of JSON per architecture. Once every architecture has its line, the
 table is written to docs/models.md and docs/models.json. `--travel` adds its results so far to that
@@ -36,6 +37,9 @@ def run(options) -> Iterator[Row]:
     if getattr(options, "travel", False):
         yield from travelling(options, chosen)
         return
+    if getattr(options, "browser", False):
+        yield from in_browser(options, chosen)
+        return
     raw = getattr(options, "raw", None) or RAW
     started = time.perf_counter()
     for result in sweep(
@@ -65,6 +69,33 @@ def run(options) -> Iterator[Row]:
             options.seed,
             f"{exact} exact with edits; {len(mine) - len(built)} not built",
         )
+
+
+def in_browser(options, chosen) -> Iterator[Row]:
+    """The row of `--browser`: how many pages agree with PyTorch."""
+    from .browser import AGREES, DIFFERS, agrees_in_browser
+
+    started = time.perf_counter()
+    found = []
+    for one in chosen:
+        if one.task in ("causal", "masked", "seq2seq"):
+            found.append(result := agrees_in_browser(one))
+            print(
+                f"  {result.name:40} {result.verdict:10} {result.errors} {result.why[:160]}",
+                flush=True,
+            )
+    wrong = [result.name for result in found if result.verdict == DIFFERS]
+    agree = sum(result.verdict == AGREES for result in found)
+    yield Row(
+        "pages that agree with PyTorch in a browser",
+        agree,
+        f"of {len(found)}",
+        "none differs",
+        not wrong,
+        round(time.perf_counter() - started, 1),
+        options.seed,
+        f"{len(found) - agree - len(wrong)} refused",
+    )
 
 
 def travelling(options, chosen) -> Iterator[Row]:

@@ -199,3 +199,52 @@ class TestDifferentialAttention:
                     alone = model(ids).logits[0, -1].log_softmax(-1)[token]
                 found = sweep.baseline["log_prob"] + float(sweep.values[layer, head])
                 assert abs(found - float(alone)) < 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("alibi", [True, False])
+def test_two_kinds_of_alibi_are_noted_with_the_one_that_is_followed(alibi):
+    passes = {}
+    for kind in ("sdpa", "eager"):
+        model = tiny("falcon", alibi=alibi, attn_implementation=kind)
+        given = text(model)
+        passes[kind] = model(**given).logits
+        trace = tl.trace(model, given["input_ids"])
+        assert_close(trace.logits, passes[kind], rtol=1e-4, atol=1e-4)
+        assert (trace.note is not None) == alibi
+        assert not alibi or f"attn_implementation={kind!r}" in trace.note
+    apart = float((passes["sdpa"] - passes["eager"]).abs().max())
+    assert (apart > 0.1) == alibi
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neo", "llama"])
+def test_positions_that_skip_the_padding_are_noted(name):
+    made = dict(vocab_size=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    models = {
+        "gpt2": lambda: T.GPT2LMHeadModel(T.GPT2Config(n_layer=2, n_head=2, n_embd=16, **made)),
+        "gpt_neo": lambda: T.GPTNeoForCausalLM(
+            T.GPTNeoConfig(
+                num_layers=2, num_heads=2, hidden_size=16, attention_types=[[["global"], 2]], **made
+            )
+        ),
+        "llama": lambda: tiny("llama"),
+    }
+    torch.manual_seed(0)
+    model = models[name]().eval()
+    ids = torch.tensor([[0, 0, 5, 7, 5, 9], [3, 5, 7, 5, 9, 4]])
+    mask = ids > 0
+    alone = model(ids, attention_mask=mask.long()).logits
+    trace = tl.trace(model, ids, mask=mask)
+    assert "counted from each text's first real token, as `generate` does" in trace.note
+    one = tl.trace(model, ids[:1, 2:]).logits  # what the note promises: as if without padding
+    assert_close(trace.logits[:1, 2:], one, rtol=1e-4, atol=1e-4)
+    apart = float(((trace.logits - alone) * mask[..., None]).abs().max())
+    assert (apart > 1e-3) == (name != "llama")
+    counted = (mask.long().cumsum(-1) - 1).clamp(min=0)
+    for notes in (
+        tl.trace(model, ids[1:]),
+        tl.trace(model, ids[:1].flip(1), mask=mask[:1].flip(1)),
+        tl.trace(model, ids, mask=mask, position_ids=counted),
+    ):
+        assert notes.note is None

@@ -91,3 +91,18 @@ def test_a_film_has_the_frames_and_pixels_that_its_places_are_for(kind, shape):
 def test_a_target_that_lacks_is_named():
     told = said(lambda: tl.trace(tiny("bart"), TOKENS))
     assert told.startswith("BartForConditionalGeneration is an encoder-decoder and needs target")
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("name", ["llama", "t5", "falcon"])
+@pytest.mark.parametrize(
+    "does",
+    [tl.trace, lambda m, *ids: tl.sweep_heads(m, *ids), lambda m, *ids: tl.head_table(m, *ids)],
+)
+def test_a_model_that_returns_tuples_is_refused(name, does):
+    model = tiny(name)
+    given = (TOKENS, TOKENS) if name == "t5" else (TOKENS,)
+    model.config.return_dict = False
+    assert "set model.config.return_dict = True" in said(lambda: does(model, *given))
+    model.config.return_dict = True
+    does(model, *given)

@@ -1,5 +1,6 @@
 """The structure of a Hugging Face model: its stacks, their layers, kinds, and omissions."""
 
+import copy
 import gc
 import weakref
 from functools import cache
@@ -189,6 +190,22 @@ def test_what_is_not_shown_is_said(name, words):
 def test_what_has_no_map_of_tokens_is_refused_with_the_reason(name, words):
     with pytest.raises(ValueError, match=words):
         traced(name)
+
+
+@pytest.mark.parametrize("name", ["causal/fuyu", "causal/gemma3", "causal/gemma4"])
+def test_the_vocabulary_is_that_of_the_text_model_inside(name):
+    made = model(name)
+    rows = len(made.get_input_embeddings().weight)
+    assert getattr(made.config, "vocab_size", None) is None
+    assert network_of(made).vocabulary == (rows, rows)
+    with pytest.raises(ValueError, match=f"tokens holds {rows}, outside the vocabulary of {rows}"):
+        tl.trace(made, [[3, rows]])
+
+
+def test_ids_that_stand_for_an_image_are_not_refused():
+    made = copy.deepcopy(model("causal/gemma3"))
+    made.config.image_token_id = len(made.get_input_embeddings().weight)
+    assert network_of(made).vocabulary == (None, None)
 
 
 def test_the_kind_of_own_maps_is_what_they_show():

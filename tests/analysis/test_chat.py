@@ -1,6 +1,8 @@
 """Conversations: turns partition the tokens; answers, fractions and cuts are the model's own."""
 
 import re
+import sys
+import threading
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 import transformer_lab as tl
 from tests.factories import CHATML, small, talker
 from tests.missing import package
+from transformer_lab.analysis import chat as chats
 from transformer_lab.analysis.chat import ChatError, checked_messages, conversation
 
 package("transformers")
@@ -266,7 +269,7 @@ def test_what_cannot_be_explored_is_refused_as_by_chat(model, chat):
     encoder = tl.TextModel(small("encoder", vocab_size=300), model.tokenizer.inner, "ours")
     for read in (tl.explore, tl.TextModel.trace):
         with pytest.raises(ChatError, match="shipped has no chat template, so it does not say"):
-            read(tl.shipped(), SAID)
+            read(tl.shipped("manual"), SAID)
         with pytest.raises(ChatError, match="message 0 must have a"):
             read(model, [{"role": "user"}])
         with pytest.raises(ChatError, match="needs a decoder, and ours is an encoder"):
@@ -291,7 +294,7 @@ def test_what_cannot_be_explored_is_refused_as_by_chat(model, chat):
 @pytest.mark.badinput
 def test_what_cannot_be_answered_says_why(model, chat):
     with pytest.raises(ChatError, match="no chat template, so it does not say"):
-        tl.shipped().chat("Hi")
+        tl.shipped("manual").chat("Hi")
     with pytest.raises(
         ChatError, match="there is no segment 'robot'; the segments are system, user 1"
     ):
@@ -307,3 +310,79 @@ def test_what_cannot_be_answered_says_why(model, chat):
     model.tokenizer.inner.chat_template = "{{ raise_exception('Roles must alternate') }}"
     with pytest.raises(ChatError, match="refuses these messages: Roles must alternate"):
         model.chat("Hi")
+
+
+LOOP = "{% for a in range(99999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (LOOP, "has not ended after 0.3 s; leave out earlier messages, or give it plain text"),
+        (LOOP.replace("{% endfor %}", "x{% endfor %}", 1), "has not ended after 0.3 s"),
+        ("{{ lipsum(n=100000) }}", "has not ended after 0.3 s"),
+        (
+            "{% set x = namespace(v='a' * 99999) %}{% for i in range(110) %}{{ x.v }}{% endfor %}",
+            "writes 10,999,890 characters, and at most 10,000,000 are read",
+        ),
+        ("{{ 'a' * 10**10 }}", "refuses these messages: it computes with powers, or numbers above"),
+        ("{{ 'a' * 10000000000 }}", "refuses these messages: it computes with powers, or numbers"),
+        ("{{ raise_exception('') }}", "refuses these messages: TemplateError"),
+        ("{% if", "refuses these messages: "),
+        ("{% if messages[1] %}x{% endif %}", "writes nothing for these messages"),
+    ],
+)
+@pytest.mark.parametrize("aside", [False, True])
+def test_a_template_without_an_end_or_words_is_refused(model, monkeypatch, template, said, aside):
+    monkeypatch.setattr(chats, "SECONDS", 0.3)
+    monkeypatch.setattr(model.tokenizer.inner, "chat_template", template)
+    errors, before = [], sys.gettrace()
+
+    def ask():
+        for read in (model.chat, lambda text: model.trace([text])):
+            try:
+                read("Hi")
+            except ChatError as error:
+                errors.append(str(error))
+        assert sys.gettrace() is (None if aside else before)
+
+    if aside:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    else:
+        ask()
+    assert len(errors) == 2 and all(said in error for error in errors)
+
+
+def turns(n):
+    return [{"role": ("user", "assistant")[i % 2], "content": f"hi {i}"} for i in range(n)]
+
+
+@pytest.mark.badinput
+def test_a_conversation_of_ten_thousand_turns_is_refused_after_one_rendering(model, monkeypatch):
+    inner, calls = model.tokenizer.inner, []
+    monkeypatch.setattr(inner, "chat_template", TEMPLATES["chatml"])
+    once = inner.apply_chat_template
+    count = lambda *args, **more: calls.append(1) or once(*args, **more)  # noqa: E731
+    monkeypatch.setattr(inner, "apply_chat_template", count)
+    for read in (model.chat, model.trace):
+        with pytest.raises(ChatError, match=r"has \d{6} tokens and a tiny Llama reads 400"):
+            read(turns(10_001))
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_ends_of_many_turns_are_those_of_each_by_itself(model, monkeypatch, name, fast):
+    inner = model.tokenizer.inner
+    monkeypatch.setattr(inner, "chat_template", TEMPLATES[name])
+    monkeypatch.setattr(type(model), "n_ctx", None)
+    if not fast:
+        monkeypatch.setattr(type(inner), "is_fast", False)
+    found = {}
+    for n in (1000, 3):
+        monkeypatch.setattr(chats, "RENDERED", n)
+        found[n] = chats.conversation(model, turns(21))
+    assert found[3] == found[1000] and len(found[3][2]) >= 21

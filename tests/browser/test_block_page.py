@@ -86,7 +86,7 @@ LIVE = """
 import torch, transformer_lab as tl
 from IPython.display import display
 torch.set_num_threads(1)
-trace = tl.shipped().trace("for key in self.keys:\\n    if key not in self.")
+trace = tl.shipped("manual").trace("for key in self.keys:\\n    if key not in self.")
 heads, walk = tl.views.HeadView(trace, layer=2, head=2), tl.views.BlockView(trace, 2, 2, step="values")
 display(heads, walk)
 """

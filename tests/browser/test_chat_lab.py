@@ -23,6 +23,7 @@ view
 """
 THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 TURNS = ["system", "user 1", "assistant 1", "user 2", "assistant 2"]
+WIDE = "image => image.isConnected && image.naturalWidth > 300 && image.offsetWidth > 300"
 
 
 def test_a_conversation_is_clicked_through_and_opened_again(notebook, accessible, screenshot):
@@ -72,7 +73,7 @@ def test_a_conversation_is_clicked_through_and_opened_again(notebook, accessible
     for theme in ("Dark", "Light"):
         page.evaluate(THEME, f"JupyterLab {theme}")
         page.wait_for_selector("#jupyterlab-splash", state="detached")
-        assert picture.evaluate("image => image.naturalWidth > 300 && image.offsetWidth > 300")
+        page.wait_for_function(WIDE, arg=picture.element_handle())
         screenshot(page, f"chat-reopened-{theme.lower()}")
     assert picture.count() == 1
     assert [error for error in page.errors if "create_subshell_request" not in error] == []

@@ -38,6 +38,16 @@ def traces(made):
     return [tl.trace(made, i, labels=t) for i, t in zip(ids, (FIRST, SECOND), strict=True)]
 
 
+def test_a_page_holds_every_head_of_many(open_page):
+    many = model(n_layers=13, n_heads=16, d_model=32)  # more heads than a page keeps by default
+    view = CompareView(*traces(many), layer=12, head=15)
+    page = open_page(view.to_html())
+    page.locator(part("head")).select_option("0")
+    view.layer = view.head = 0
+    says(page, "sentence", view.sentence)
+    assert page.locator(part("message")).is_hidden()
+
+
 def test_numbers_gaps_and_one_selection(open_page, screenshot):
     view = CompareView(*traces(model()), names=("tired", "wide"))
     page = open_page(view.to_html())

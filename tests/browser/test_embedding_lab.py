@@ -6,7 +6,7 @@ from tests.browser.rest import REST
 
 CLOUD = """
 import transformer_lab as tl
-trace = tl.shipped().trace("for key in self.keys:")
+trace = tl.shipped("manual").trace("for key in self.keys:")
 cloud, heads = tl.views.EmbeddingView(trace), tl.views.HeadView(trace, layer=2, head=2)
 cloud
 """

@@ -9,7 +9,7 @@ from tests.factories import small
 from transformer_lab.tokenizers import CharTokenizer
 from transformer_lab.views.pages.carried import carried
 from transformer_lab.views.pages.export import frame, page
-from transformer_lab.views.shared.modules import VIEWS, join_modules
+from transformer_lab.views.shared.modules import VIEWS, module_expression
 
 TEXT = "abba cab 😀"
 VIEW = """
@@ -42,7 +42,11 @@ def model():
 
 @pytest.fixture(scope="module")
 def text(model):
-    state = {"_esm": join_modules(VIEWS / "engine" / "client.js") + VIEW, "_css": ""}
+    used = {"Engine": "engine/client.js", "Requests": "shared/requests.js"}
+    own = "".join(
+        f"const {{ {name} }} = {module_expression(VIEWS / path)};\n" for name, path in used.items()
+    )
+    state = {"_esm": own + VIEW, "_css": ""}
     return "".join(page(state, {}, title="model", blocks=carried(model).blocks))
 
 
@@ -75,6 +79,10 @@ def test_a_damaged_page_says_so_in_a_sentence(open_page, model, text):
     engine, own = carried(model).blocks
     data = own.buffers[1][:-1] + bytes([own.buffers[1][-1] ^ 1])
     blocks = [engine, own._replace(buffers=[own.buffers[0], data])]  # damaged before packing
-    state = {"_esm": join_modules(VIEWS / "engine" / "client.js") + VIEW, "_css": ""}
+    used = {"Engine": "engine/client.js", "Requests": "shared/requests.js"}
+    own = "".join(
+        f"const {{ {name} }} = {module_expression(VIEWS / path)};\n" for name, path in used.items()
+    )
+    state = {"_esm": own + VIEW, "_css": ""}
     says = open_page("".join(page(state, {}, title="model", blocks=blocks))).inner_text("#tl-root")
     assert says.startswith("the model in this page is not as it was written")

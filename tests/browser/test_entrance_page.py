@@ -1,25 +1,43 @@
 """What a newcomer sees: few controls, surprising texts, a tour, and one head to switch off."""
 
+import json
+
 import pytest
 import torch
+from playwright.sync_api import TimeoutError
 
 import transformer_lab as tl
 from tests.browser.test_explorer_page import part, settled, small, text
 from transformer_lab.views import Explorer
+from transformer_lab.views.explorer import singles
 
 WORDS = "the animal did not cross the street"
 NEWCOMER = """if (!sessionStorage.entered) {
     sessionStorage.entered = "yes";
     localStorage["transformer-lab:tools"] = "few";
 }"""
-# Tokens are one control: a group with one Tab stop.
+# Tokens, and texts to try, are one control each: a group with one Tab stop.
 CONTROLS = """() => [...document.querySelectorAll("button, select, input, textarea, summary, a[href], canvas[tabindex]")]
     .filter((e) => e.checkVisibility() && !e.closest("details:not([open]) > .tl-popped") && e.tabIndex >= 0).length"""
 
 
 @pytest.fixture(scope="module")
 def shipped_page():
-    return tl.explore(tl.shipped()).to_html()
+    return tl.explore(tl.shipped("manual")).to_html()
+
+
+# Words that are seen on one screen, without the text and its tokens, numbers, and labels of axes.
+SEEN_WORDS = r"""() => {
+    const walker = document.createTreeWalker(document.querySelector("#tl-root"), NodeFilter.SHOW_TEXT);
+    const words = [];
+    for (let at; (at = walker.nextNode());) {
+        const part = at.parentElement, box = part.getBoundingClientRect();
+        if (!part.checkVisibility({ visibilityProperty: true }) || box.top >= innerHeight || !box.width) continue;
+        if (part.closest(".tl-strip, .tl-unseen, bdi, .tl-heard, .tl-predictions, .tl-ticks, textarea, option, style, details:not([open]) > .tl-popped")) continue;
+        words.push(...(at.data.match(/\p{L}[\p{L}’-]*/gu) ?? []));
+    }
+    return words;
+}"""
 
 
 def again(page):
@@ -32,9 +50,9 @@ def again(page):
 def entered(open_page):
     """Open a page as a first-time reader sees it."""
 
-    def enter(source, **look):
+    def enter(source, script="", **look):
         page = open_page(source, alone=True, **look)  # with storage of its own
-        page.add_init_script(NEWCOMER)
+        page.add_init_script(NEWCOMER + script)
         again(page)
         return page
 
@@ -43,13 +61,19 @@ def entered(open_page):
 
 def test_the_first_screen(entered, shipped_page, screenshot, accessible):
     page = entered(shipped_page)
-    assert page.evaluate(CONTROLS) <= 16
+    page.locator(part("best")).wait_for()
+    assert page.evaluate(CONTROLS) <= 14
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert len(page.evaluate(SEEN_WORDS)) <= 120, page.evaluate(SEEN_WORDS)
+    # Map and bars stand side by side and fill the page.
+    boxes = [page.locator(part(name)).bounding_box() for name in ("map", "predictions")]
+    assert boxes[0]["width"] > 500 and boxes[1]["width"] > 600 and boxes[1]["x"] < 740
     assert page.locator("[role=heading][aria-level='1']").inner_text().endswith("?")
     assert (
         text(page, "effect")
         == 'After “·"”, the model expects “format” (81%). Does it need layer 2, head 2?'
     )
-    for hidden in ("thumbnails", "tool", "write", "pin", "heads-as"):
+    for hidden in ("thumbnails", "tool", "pin", "heads-as"):
         assert not page.locator(part(hidden)).first.is_visible()
     accessible(page)
     screenshot(page, "entrance")
@@ -72,9 +96,95 @@ def test_the_first_screen(entered, shipped_page, screenshot, accessible):
     assert text(page, "effect").endswith("Does it need layer 2, head 2?")
 
 
+@pytest.mark.parametrize(
+    ("guess", "says"), [("yes", "You guessed right: yes."), ("no", "A surprise: yes.")]
+)
+def test_a_reader_guesses_before_the_result_is_shown(entered, shipped_page, guess, says):
+    """The headline's question can be answered; the answer switches the head off and is compared."""
+    page = entered(shipped_page)
+    page.locator(part(f"guess-{guess}")).click()
+    settled(page, 1)
+    assert not page.locator(part("guess")).is_visible() and focused(page) == "head-off"
+    assert page.locator(part("effect")).get_attribute("data-verdict") == says
+    page.locator(part("undo")).click()
+    settled(page, 0)
+    assert page.locator(part("guess")).is_visible()
+
+
+def test_tokens_in_a_sentence_are_chips(entered, shipped_page):
+    """Their quotation marks, spaces and numbers are heard, and not seen."""
+    page = entered(shipped_page)
+    seen = """of => [...of.querySelectorAll(".tl-token-chip")].map((chip) => [...chip.querySelectorAll("*")]
+        .filter((e) => getComputedStyle(e).fontSize !== "0px").map((e) => [...e.childNodes]
+        .filter((n) => n.nodeType === 3).map((n) => n.data).join("")).join(""))"""
+    assert page.locator(part("effect")).evaluate(seen) == ['"', "format"]
+    assert page.locator(part("sentence")).evaluate(seen) == ['"', "format", "the"]
+    assert "₂" in text(page, "sentence")
+
+
+def test_an_arc_leads_to_the_word_that_is_copied_and_snaps(entered, shipped_page):
+    """It ends at the token with most weight, and the headline answers its question."""
+    page = entered(shipped_page)
+    tokens = page.locator("[data-part=strip-text] [data-index]")
+    arcs = page.locator("[data-part=strip-text] .tl-arcs path")
+    page.wait_for_function("() => document.querySelectorAll('.tl-arcs path').length === 1")
+    middle = "one => { const box = one.getBoundingClientRect(); return box.left + box.width / 2; }"
+    ends = "one => { const box = one.getBoundingClientRect(); return [box.left, box.right]; }"
+    expected = [tokens.nth(at).evaluate(middle) for at in (3, 14)]
+    assert arcs.evaluate(ends) == pytest.approx(expected, abs=3)
+    dashes = "one => getComputedStyle(one).strokeDasharray.match(/[\\d.]+/g).map(Number)"
+    whole = arcs.evaluate(dashes)
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    page.wait_for_function("() => document.querySelector('.tl-arcs.tl-off path')")
+    page.wait_for_timeout(500)  # of the transition
+    assert (whole[1], arcs.evaluate(dashes)[1]) == (0, 0.2)  # the gap in its middle
+    verdict = page.locator(part("effect")).evaluate(
+        "of => getComputedStyle(of, '::before').content"
+    )
+    assert "Yes." in verdict
+    # Without an arc: a head that spreads its attention. With a loop: one that stays.
+    page.locator(part("undo")).click()
+    settled(page, 0)
+    page.locator(part("head")).select_option(label="L0H1")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=tint]').textContent.includes('mostly to itself')"
+    )
+    assert arcs.count() == 1
+    left, right = arcs.evaluate(ends)
+    assert right - left < 40
+    # All tools have the map and its lines.
+    page.locator(part("all-tools")).click()
+    assert not arcs.first.is_visible()
+
+
+def test_the_text_goes_on_from_the_first_screen(entered, shipped_page):
+    """Both continuations under an edit; what the model wrote is marked, what the reader wrote is not."""
+    page = entered(shipped_page)
+    fresh = "all => all.map(one => one.classList.contains('tl-fresh'))"
+    tokens = page.locator("[data-part=strip-text] [data-index]")
+    before = tokens.count()
+    assert not any(tokens.evaluate_all(fresh))
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    page.locator(part("write")).click()
+    page.wait_for_function(
+        "n => document.querySelectorAll('[data-part=strip-text] [data-index]').length > n",
+        arg=before,
+    )
+    settled(page, 1)
+    now = tokens.evaluate_all(fresh)
+    assert now == [at >= before for at in range(len(now))]
+    other = page.locator("[data-part=strip-other] [data-index]")
+    assert other.evaluate_all(fresh)[before - 1 : before + 1] == [False, True]
+    assert (
+        page.locator(part("written")).inner_text().startswith("With layer 2, head 2 switched off")
+    )
+
+
 def test_words_carry_the_weights_of_the_locked_token(entered, shipped_page):
     page = entered(shipped_page)
-    view = tl.explore(tl.shipped())
+    view = tl.explore(tl.shipped("manual"))
     tints = """all => all.map(one => parseFloat(one.style.getPropertyValue("--tl-weight")))"""
     tokens = page.locator("[data-part=strip-text] [data-index]")
     for query in (view.position, 5):
@@ -93,7 +203,7 @@ def test_a_sample_is_run_with_its_head_and_surprises(entered, shipped_page):
     page = entered(shipped_page)
     samples = page.locator(part("sample"))
     assert samples.count() == 3
-    model, heads = tl.shipped(), set()
+    model, heads = tl.shipped("manual"), set()
     for at in range(3):
         samples.nth(at).click()
         page.wait_for_function(
@@ -142,8 +252,145 @@ def test_more_tools_are_remembered(entered, shipped_page):
     page.wait_for_selector("[data-tool=look]")  # no hidden tool stays active
 
 
+# What is seen of a view: visible parts and controls with their places, texts and states, and the map.
+SEEN = """() => {
+    const at = (e) => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height].map(Math.round); };
+    const own = (e) => [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join("");
+    const root = document.querySelector("#tl-root");
+    const { tool, shown, edits, size = "" } = root.dataset;
+    return JSON.stringify([[tool, shown, edits, size], ...[...root.querySelectorAll("*")]
+        .filter((e) => e.checkVisibility({ visibilityProperty: true }) && e.clientWidth && !e.closest(".tl-unseen, option, svg"))
+        .map((e) => [e.tagName, e.dataset.part ?? "", ...at(e), own(e), e.disabled ?? "", e.tagName === "CANVAS" ? e.toDataURL() : ""])]);
+}"""
+
+
+def same_as(page, expected):
+    """Wait until the page looks as it did."""
+    try:
+        page.wait_for_function(f"seen => ({SEEN})() === seen", arg=expected, timeout=8000)
+    except TimeoutError:
+        now, then = json.loads(page.evaluate(SEEN)), json.loads(expected)
+        extra = [[x for x in a if x not in b] for a, b in ((now, then), (then, now))]
+        raise AssertionError(
+            [[[str(y)[:60] for y in x] for x in part[:8]] for part in extra]
+        ) from None
+
+
+def press(*parts):
+    def does(page):
+        for name in parts:
+            page.locator(name if name.startswith("[") else part(name)).first.click()
+
+    return does
+
+
+def mark_a_block(page):
+    page.locator(part("spans")).click()
+    page.locator("[data-part=span-row] [data-index='14']").click()
+    page.locator("[data-part=span-row] [data-index='3']").click()
+    page.wait_for_selector("#tl-root:not([data-between=''])")
+
+
+def several(page):
+    page.locator("[data-part=heads-as] [data-value=grid]").click()
+    grid = page.locator(part("thumbnails"))
+    box = grid.bounding_box()
+    for at in (0.1, 0.4, 0.6):  # the last is the head that was chosen, which leaves the others
+        grid.click(position={"x": at * box["width"], "y": at * box["height"]}, modifiers=["Shift"])
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=head-off]').innerText.includes('2 heads')"
+    )
+
+
+def difference(page):
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    page.locator("[data-part=map-mode] [data-value=difference]").click()
+    page.locator(part("head-off")).click()
+    settled(page, 0)
+
+
+def by_keys(*keys):
+    def does(page):
+        page.locator(part("map")).focus()
+        for key in keys:
+            page.keyboard.press(key)
+
+    return does
+
+
+def choices(page):
+    page.locator(part("view")).click()
+    page.locator(part("hide-first")).check()
+    page.locator(part("weights")).select_option("value")
+    page.locator(part("colours")).select_option(index=1)
+    page.keyboard.press("Escape")
+
+
+def lines(page):
+    switch = page.locator("[data-part=show] [data-value=lines]")
+    if switch.is_visible():  # in the place of the map
+        switch.click()
+    page.locator("[data-part=line-switch] [data-value=layer]").click()
+
+
+MORE_TOOLS = {
+    "switch off": press("[data-part=tool] [data-value=off]"),
+    "table": press("[data-part=heads-as] [data-value=table]"),
+    "difference": difference,
+    "what the map shows": choices,
+    "several heads": several,
+    "from A to B": mark_a_block,
+    "pin": press("pin"),
+    "zoom": by_keys("+", "+"),
+    "cut": press("[data-part=tool] [data-value=cut]"),  # on a phone, in the place of other tools
+    "lines": lines,
+    "present": press("present"),
+}
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_fewer_tools_restores_the_simple_page(entered, shipped_page, width):
+    """The simple page was squeezed after a table, and its map stayed blank after "difference"."""
+    page = entered(shipped_page, width=width, height=900)
+    page.emulate_media(reduced_motion="reduce")
+    all_tools, off = page.locator(part("all-tools")), page.locator(part("head-off"))
+    page.locator(part("best")).wait_for()  # everything is measured
+    looks, acts = page.evaluate(SEEN), None
+    together = {name: does for name, does in MORE_TOOLS.items() if does is not several}
+    if width > 740:
+        runs = [[], *([does] for does in MORE_TOOLS.values())]
+    else:
+        together.pop("present")  # phones do not have it
+        runs = [[]]
+    for actions in [*runs, list(together.values())]:
+        all_tools.click()
+        page.wait_for_selector(".tl-screen:not(.tl-few)")
+        for does in actions:
+            does(page)
+        all_tools.click()
+        page.mouse.move(0, 0)
+        all_tools.evaluate("button => button.blur()")
+        same_as(page, looks)
+        if len(actions) == 1:
+            continue
+        off.click()
+        settled(page, 1)
+        page.mouse.move(0, 0)
+        off.evaluate("button => button.blur()")
+        if acts:
+            same_as(page, acts)
+        else:
+            page.wait_for_function(
+                "() => document.querySelector('[data-part=flag]').innerText.includes('switched off')"
+            )
+            acts = page.evaluate(SEEN)
+        off.click()
+        settled(page, 0)
+
+
 def test_a_text_is_run_with_its_own_line_ends(entered):
-    page = entered(tl.explore(tl.shipped(), 'line one\r\nline two "the').to_html())
+    page = entered(tl.explore(tl.shipped("manual"), 'line one\r\nline two "the').to_html())
     tokens = page.locator(part("strip-text")).inner_text()
     assert "␍" in tokens and not page.locator(part("unrun")).is_visible()
     page.locator(part("run")).click()
@@ -193,11 +440,33 @@ def test_the_focus_stays_where_a_control_goes(entered, shipped_page):
     settled(page, 0)
     assert not page.locator(part("undo")).is_visible() and focused(page) == "head-off"
     page.locator(part("best")).wait_for()
-    assert text(page, "best").endswith("most: L0H1 (“format” 81% → <1% without it)")
+    assert text(page, "best").endswith("matters most: L0H1")  # its effect is for the reader to find
     page.locator(part("best")).focus()
     page.keyboard.press("Enter")
     page.locator(part("best")).wait_for(state="hidden")
     assert focused(page) == "head-off"
+
+
+# Record what is offered as the head that matters most, and what stands in its place until then.
+OFFERED = """window.offered = [];
+new MutationObserver(() => {
+    for (const name of ["measuring", "best"]) {
+        const one = document.querySelector(`[data-part=${name}]`);
+        if (one?.checkVisibility() && window.offered.at(-1) !== one.textContent) window.offered.push(one.textContent);
+    }
+}).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });"""
+
+
+def test_the_head_that_matters_most_is_offered_once_it_is_known(entered, monkeypatch):
+    """First an estimate was offered, and some seconds later another head."""
+    monkeypatch.setattr(singles, "MEASURED_WITHIN", 0.0)
+    view = tl.explore(tl.shipped("manual"), layer=0, head=3)
+    assert view._effects == {}
+    page = entered(view.to_html(), OFFERED)
+    page.locator(part("best")).wait_for()
+    measuring, best = page.evaluate("window.offered")
+    assert measuring == "Measuring which head matters most …"
+    assert best == "Look at the head that matters most: L0H1"
 
 
 def test_undo_says_when_it_brings_a_text_back_and_a_freed_token_has_a_way_back(
@@ -290,7 +559,7 @@ def test_any_model_has_an_entrance(entered, kind, shape):
 
 
 def test_without_the_model_a_page_offers_no_other_text(entered, shipped_page):
-    page = entered(tl.explore(tl.shipped()).to_html(model=False))
+    page = entered(tl.explore(tl.shipped("manual")).to_html(model=False))
     assert page.locator(part("sample")).count() == 0
     page.locator(part("head-off")).click()
     settled(page, 1)
@@ -339,7 +608,7 @@ def test_bars_slide_and_maps_fade_unless_motion_is_unwanted(entered, shipped_pag
     )
     page.locator(part("head-off")).click()
     settled(page, 1)
-    page.locator(part("head-on")).click()
+    page.locator(part("head")).select_option(label="L2H3")
     page.wait_for_function(
         "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/3'"
     )
@@ -350,7 +619,7 @@ def test_bars_slide_and_maps_fade_unless_motion_is_unwanted(entered, shipped_pag
     page.evaluate("window.animated = 0")
     page.locator(part("undo")).click()
     settled(page, 0)
-    page.locator(part("head-back")).click()
+    page.locator(part("head")).select_option(label="L2H2")
     page.wait_for_function(
         "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/2'"
     )
@@ -394,7 +663,7 @@ def test_presentation_size(entered, shipped_page, screenshot):
 def test_samples_are_checked_on_the_model(monkeypatch):
     from transformer_lab.views.explorer.samples import samples_of
 
-    model = tl.shipped()
+    model = tl.shipped("manual")
     assert [sample["label"] for sample in samples_of(model)] == [
         "Copy a word",
         "Close a quotation",

@@ -80,7 +80,7 @@ def spectrogram():
 
 
 def patching():
-    view = views.PatchingView(tl.shipped(), CODE, CODE.replace(".keys", ".names"))
+    view = views.PatchingView(tl.shipped("manual"), CODE, CODE.replace(".keys", ".names"))
     view.measure("z")
     view.site = "k"
     return view
@@ -88,7 +88,7 @@ def patching():
 
 def flow():
     """A FlowView with a circuit laid over it, and an edge cut."""
-    model = tl.shipped()
+    model = tl.shipped("manual")
     circuit = tl.circuit(model, CODE, OTHER, n=12, by="eap", draws=2)
     return views.FlowView(model.trace(CODE), circuit=circuit, cuts=[(2, 2, 14, 5)])
 
@@ -96,7 +96,7 @@ def flow():
 @pytest.fixture(scope="module")
 def page_of(run):
     """page_of("head"): a view's page, generated once for this file."""
-    model = tl.shipped()
+    model = tl.shipped("manual")
     trace = model.trace(CODE)
     made = {
         "head": lambda: views.HeadView(trace, layer=2, head=2),
@@ -234,6 +234,74 @@ STORM = (
     return told;
 }"""
 )
+
+
+# Record each text that a canvas draws, with its colour and the colour of most of what is beneath.
+DRAWN = """() => {
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    const under = (context, text, x, y, room) => {
+        const { width, actualBoundingBoxAscent: up, actualBoundingBoxDescent: down, actualBoundingBoxLeft: before } = context.measureText(text);
+        const wide = Math.min(width, room ?? Infinity);
+        const left = x - (wide * before) / (width || 1);
+        const place = context.getTransform();
+        const counts = new Map();
+        for (let i = 0.5; i < 9; i++) for (let j = 0.5; j < 3; j++) {
+            const at = place.transformPoint({ x: left + (i / 9) * wide, y: y - up + (j / 3) * (up + down) });
+            const pixel = context.getImageData(at.x, at.y, 1, 1).data.join();
+            counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
+        }
+        const [r, g, b, alpha] = [...counts].sort((a, b) => b[1] - a[1])[0][0].split(",").map(Number);
+        return [`rgb(${r},${g},${b})`, alpha / 255];
+    };
+    window.drawn = [];
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...where) {
+        if (String(text).trim()) drawn.push([text, this.canvas, under(this, text, ...where), [this.fillStyle, this.globalAlpha]]);
+        return fillText.call(this, text, ...where);
+    };
+}"""
+
+# Those of a contrast below 4.5 (WCAG).
+PALE = """async () => {
+    await Promise.allSettled(document.getAnimations().map((one) => one.finished));
+    const probe = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const luminance = (layers) => {
+        for (const [colour, alpha] of layers) {
+            Object.assign(probe, { fillStyle: colour, globalAlpha: alpha });
+            probe.fillRect(0, 0, 1, 1);
+        }
+        return [...probe.getImageData(0, 0, 1, 1).data].slice(0, 3).map((c) => c / 255)
+            .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4))
+            .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0.05);
+    };
+    const faded = (part) => (part ? getComputedStyle(part).opacity * faded(part.parentElement) : 1);
+    const pale = {};
+    for (const [text, canvas, [under, ...a], [colour, ...b]] of drawn) {
+        const view = canvas.closest?.(".tl-view") ?? document.querySelector(".tl-view");
+        // What is drawn apart comes onto any of the view's canvases.
+        const seen = Math.min(...(canvas.isConnected ? [canvas] : [...document.querySelectorAll("canvas")]).map(faded));
+        const ground = [[getComputedStyle(view).backgroundColor, 1], [under, seen * a]];
+        const [dark, light] = [luminance(ground), luminance([...ground, [colour, seen * b]])].sort((x, y) => x - y);
+        if (light / dark < 4.5) pale[text] = [(light / dark).toFixed(2), colour, under, seen];
+    }
+    return pale;
+}"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_on_a_canvas_can_be_read(open_page, page_of, name, scheme):
+    """axe does not see it."""
+    page = open_page(page_of(name), scheme=scheme)
+    page.evaluate(DRAWN)
+    resized(page, 700, 900)
+    if name == "explorer":  # what is off is marked, not faded
+        page.locator("[data-part=head-off]").click()
+        page.wait_for_selector(".tl-head-off")
+        assert page.evaluate(PALE) == {}
+    page.evaluate(STORM)
+    resized(page, 1300, 900)
+    assert page.evaluate("drawn.length") > 10 or name == "block"  # its numbers are elements
+    assert page.evaluate(PALE) == {}
 
 
 def held(page):

@@ -9,7 +9,7 @@ TEXT = "for key in self.keys:\\n    if key not in self."
 EXPLORE = f"""
 import torch, transformer_lab as tl
 torch.set_num_threads(1)
-model = tl.shipped()
+model = tl.shipped("manual")
 view = tl.explore(model, "{TEXT}")
 view
 """

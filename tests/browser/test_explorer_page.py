@@ -1,5 +1,6 @@
 """A saved Explorer without a model: what it shows without a kernel, with Python's numbers."""
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +12,7 @@ from transformer_lab.edits import constructors
 from transformer_lab.edits.kinds import Edit
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer, View
+from transformer_lab.views.explorer import standby
 from transformer_lab.views.pages import carrying, export
 from transformer_lab.views.shared.messages import fixed, percent
 
@@ -22,7 +24,7 @@ FRENCH = "l animal n a pas traversé la rue"
 
 @pytest.fixture(scope="module")
 def shipped():
-    return tl.shipped()
+    return tl.shipped("manual")
 
 
 def small(kind, n_layers=2, n_heads=4, **options):
@@ -146,49 +148,109 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert page.locator("#tl-root").get_attribute("data-copied-edits") == view.code
 
 
-def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of):
+def is_disabled(page, control, why):
+    """Whether a control cannot be used, and says why."""
+    control = control if hasattr(control, "click") else page.locator(part(control))
+    return control.is_disabled() and why in control.get_attribute("title")
+
+
+def test_groups_and_cuts_need_the_model(open_page, shipped, map_of):
     view = Explorer(shipped, CODE, layer=3, head=1)
     page = open_page(view.to_html(model=False))
     assert page.locator(part("text")).get_attribute("readonly") is not None
+    assert "cannot read another text" in page.locator(part("text")).get_attribute("title")
     assert not page.locator(part("run")).is_visible()
     grid = page.locator(part("thumbnails"))
     box = grid.bounding_box()
     grid.click(position={"x": box["width"] * 0.1, "y": box["height"] * 0.1}, modifiers=["Shift"])
     assert text(page, "head-off") == "Switch 2 heads off"
-    page.locator(part("head-off")).click()
-    settled(page, 2)
-    assert text(page, "invite").startswith("The prediction with several edits needs a live kernel")
-    page.locator(part("remove-all")).click()
-    settled(page, 0)
+    why = "This page does not hold its model, so it cannot {}. Its author can add it: save_html(path, model=True)."
+    together = why.format("switch heads off together")
+    assert is_disabled(page, "head-off", together) and text(page, "cannot") == together
+    page.keyboard.press("x")
+    assert text(page, "status") == together and page.locator("[data-part=edits] li").count() == 0
     page.locator("[data-part=tool] [data-value=off]").click()
     grid.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})
     settled(page, 1)
     assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 0, head 3 off"]
+    assert not page.locator(part("status")).is_visible()
     map_of(page).click(14, 2)  # one tool for grid, lines and map: this is the head's map
     settled(page, 0)
     page.locator("[data-part=queries] [data-index='14']").click()
     settled(page, 1)
+    choose_head(page, 1, 1)  # a second one
+    assert text(page, "status") == together
+    settled(page, 1)
     page.locator(part("remove-all")).click()
     settled(page, 0)
-    # A cut edge: the page computes its row exactly.
-    page.locator("[data-part=tool] [data-value=cut]").click()
-    choose_head(page, 3, 3)
-    page.wait_for_selector("[data-shown='decoder/3/3']")
-    key = int(view.trace.pattern(3, 3)[14].argmax())
-    map_of(page).click(14, key)
-    settled(page, 1)
-    edit = tl.knock_out(3, 3, query=14, key=key)
-    with tl.edit(shipped, edit):
-        after = shipped.trace(CODE).pattern(3, 3)
-    for at in (key, key - 1, 14):
-        assert float(map_of(page).hover(14, at)) == pytest.approx(float(after[14, at]), abs=1.5e-4)
-    assert text(page, "invite").startswith("The prediction with a cut edge needs a live kernel")
-    page.locator("[data-part=map-mode] [data-value=difference]").click()
-    shown = map_of(page).hover(14, key).replace("−", "-")
-    before = float(view.trace.pattern(3, 3)[14, key])
-    assert float(shown) == pytest.approx(-before, abs=1.5e-4)
-    map_of(page).click(2, 9)
-    assert "cannot attend to" in text(page, "status")
+    # An edge, with the tool and by a key.
+    cut = page.locator("[data-part=tool] [data-value=cut]")
+    assert is_disabled(page, cut, why.format("cut an edge"))
+    page.locator("[data-part=tool] [data-value=look]").focus()
+    page.keyboard.press("ArrowLeft")  # past the tool that is disabled
+    assert page.evaluate("document.activeElement.dataset.value") == "off"
+    page.keyboard.press("ArrowLeft")
+    map_of(page).click(14, 2)
+    page.keyboard.press("x")
+    assert text(page, "status") == why.format("cut an edge")
+    assert page.locator("#tl-root").get_attribute("data-edits") == "0"
+
+
+@pytest.mark.parametrize("is_notebook", [False, True])
+def test_what_a_page_cannot_do_is_disabled_with_the_reason(open_page, shipped, map_of, is_notebook):
+    """A page without model and effects: the button worked, and the head seemed to do nothing."""
+    view = Explorer(shipped, CODE, layer=2, head=2)
+    page = open_page(rendered(view) if is_notebook else view.to_html(effects=False, model=False))
+    way = "Its author can add it: save_html(path, effects=True)."
+    if is_notebook:
+        way = "That needs a live kernel (transformer-lab explore, or a notebook)."
+    assert text(page, "cannot") == (
+        "This page holds neither its model nor its predictions with a head off, so it cannot "
+        f"switch a head off. {way}"
+    )
+    assert is_disabled(page, "head-off", text(page, "cannot"))
+    assert "Switch one off" not in page.locator(".tl-entrance").text_content()
+    assert not page.locator(part("few-keys")).is_visible()
+    assert text(page, "lead").startswith("None yet.") != text(page, "lead").startswith("Switch")
+    for tool in ("off", "cut"):
+        assert is_disabled(page, page.locator(f"[data-part=tool] [data-value={tool}]"), "cannot")
+    for hidden in ("run", "sample", "write", "sweep", "names", "mask", "effect"):
+        assert not page.locator(part(hidden)).first.is_visible(), hidden
+    assert "cannot read another text" in page.locator(part("snapshot")).get_attribute("title")
+    page.keyboard.press("x")
+    page.locator(part("thumbnails")).focus()
+    for key in ("x", "Enter", " "):
+        page.keyboard.press(key)
+        assert text(page, "status") == text(page, "cannot")
+    map_of(page).click(14, 2)
+    page.keyboard.press("x")
+    assert "cannot cut an edge" in text(page, "status")
+    page.locator("[data-part=heads-as] [data-value=table]").click()
+    page.locator(".tl-table-tick input").first.click()
+    assert is_disabled(page, "table-off", text(page, "cannot"))
+    page.locator(part("tour")).dispatch_event("click")
+    for _ in range(3):
+        page.locator(part("tour-next")).click()
+    assert text(page, "tour-step").startswith("This page holds neither")
+    page.locator(part("tour-end")).click()
+    if is_notebook:
+        return  # it has no address of its own
+    # By a link from a page that can.
+    sender = open_page(view.to_html(model=False))
+    sender.locator("[data-part=tool] [data-value=off]").click()
+    sender.locator(part("head-off")).click()
+    settled(sender, 1)
+    sender.locator(part("save")).click()
+    sender.locator(part("link")).click()
+    sender.wait_for_selector("#tl-root[data-link]")
+    hash = sender.get_attribute("#tl-root", "data-link").partition("#")[2]
+    page.evaluate("hash => { location.hash = hash }", hash)
+    page.locator(part("message")).wait_for()
+    assert "cannot switch a head off" in text(page, "message")
+    state = page.locator("#tl-root").evaluate("root => ({...root.dataset})")
+    assert (state["edits"], state["tool"]) == ("0", "look")
+    assert page.locator("[data-part=edits] li").count() == 0
+    assert page.locator("#tl-root.tl-head-off").count() == 0
 
 
 def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
@@ -235,6 +297,66 @@ def test_dots_are_small_where_no_head_does_much(open_page):
     )
 
 
+# Every text on a page: its own, tooltips, and what is read aloud.
+SAID = """() => [...document.querySelectorAll("#tl-root *")].filter((e) => !e.closest("[hidden], option"))
+    .flatMap((e) => [e.title, e.ariaLabel, e.ariaDescription, e.children.length && !e.matches("p") ? "" : e.textContent])
+    .filter(Boolean)"""
+OF_EFFECTS = r"[Ww]ithout (each|it|the|layer|this) ?|[Mm]easured|matters? most|P\(“|without layer|[Ss]witching off one head|changes the prediction"
+QUALIFIED = r"[Ee]stimat|≈|Effect: how"  # the last is the title of a column
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_what_is_estimated_is_called_an_estimate_everywhere(open_page, scale, map_of, tmp_path):
+    """It was "Switching off one head changes P by less than 0.01 … Measured in the unedited model"."""
+    model = small("decoder", 12, 25)  # too many heads to be measured without being asked
+    with torch.no_grad():
+        for name, parameter in model.model.named_parameters():
+            if "attention.out" in name:
+                parameter.mul_(scale)
+    view = Explorer(model, WORDS, layer=0, head=0)
+    view.session.reading.effects.clear()
+    assert len(view._facts.effects) == 0
+    pages = []
+    for edits in ([], [tl.ablate(0, 3)]):
+        view.edits = edits
+        page = open_page(view.to_html(model=False, effects=False))
+        page.locator("[data-part=sweep-note]:not(:empty)").wait_for(state="attached")
+        page.locator("[data-part=heads-as] [data-value=table]").click()
+        page.locator("[data-part=heads-as] [data-value=grid]").hover()
+        said = page.evaluate(SAID)
+        of_effects = [one for one in said if re.search(OF_EFFECTS, one)]
+        assert len(of_effects) >= 2
+        assert [one for one in of_effects if not re.search(QUALIFIED, one)] == []
+        note = page.locator(part("sweep-note")).text_content()
+        if scale == 1:
+            assert "without each head, estimated." in note and "the largest is ≈ " in note
+        else:
+            assert note.startswith("By an estimate, no head changes P(“")
+        assert note.endswith("Estimated in the unedited model.") == bool(edits)
+        assert "of one gradient pass; 0 of 300 heads measured." in text(page, "table-legend")
+        effects = page.locator("td.tl-table-effect").all_inner_texts()
+        assert effects and all(one.startswith("≈ ") for one in effects)
+        best = page.locator(part("best")).text_content()
+        if scale == 1:
+            # It names the head; by how much it matters is asked before it is told.
+            assert re.search(
+                r"is estimated to matter most( in the unedited model)?: L\d+H\d+$", best
+            )
+        pages.append(page)
+    page = pages[0]
+    assert effect_alone(page).startswith("Estimate: without layer 0, head 0, ")
+    grid = page.locator(part("thumbnails"))
+    page.locator("[data-part=heads-as] [data-value=grid]").click()
+    assert "Estimate: without layer 0, head 0" in grid.get_attribute("aria-label")
+    page.locator("[data-part=heads-as] [data-value=table]").click()
+    with page.expect_download() as download:
+        page.locator(part("table-csv")).click()
+    csv = download.value.path().read_text("utf-8").splitlines()
+    assert sum(",an estimate," in line for line in csv) == 300 and "measured" not in "".join(csv)
+    for saved in (view.sentence, str(view.to_dict())):
+        assert not re.search(r"P\(|without layer", saved)
+
+
 def test_a_group_ends_where_another_head_is_chosen(open_page, shipped):
     page = open_page(Explorer(shipped, CODE, layer=3, head=1).to_html(model=False))
     grid = page.locator(part("thumbnails"))
@@ -277,24 +399,27 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
     assert rows(again) == python_rows(view.session.outcome)
 
 
-def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
-    """nbconvert keeps only the state of a live view."""
-    view = Explorer(shipped, CODE, layer=2, head=2)
+def rendered(view):
+    """The page of a notebook that nbconvert rendered: it keeps only the state of a live view."""
     state = View._page_state(view)
     assert state["_live"]
     buffers = {k: bytes(v) for k, v in state.items() if isinstance(v, (bytes, memoryview))}
-    page = open_page("".join(export.page(state, buffers, title="Explorer")))
+    return "".join(export.page(state, buffers, title="Explorer"))
+
+
+def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
+    view = Explorer(shipped, CODE, layer=2, head=2)
+    page = open_page(rendered(view))
     assert not page.locator(part("run")).is_visible()
     assert rows(page) == python_rows(view.session.outcome)
     at_token(page, 13)  # selecting needs no kernel; another prediction does
     page.wait_for_selector("[data-selected='13,']")
     assert not page.locator(part("status")).is_visible()
-    page.locator(part("predict-here")).click()
-    page.wait_for_selector("[data-state=error]")
-    assert text(page, "status").startswith("The prediction after another token needs a live kernel")
-    page.locator(part("head-off")).click()
-    settled(page, 1)
-    assert text(page, "invite").startswith("The prediction without this head needs a live kernel")
+    assert is_disabled(
+        page,
+        "predict-here",
+        "cannot show the prediction after this token. That needs a live kernel",
+    )
 
 
 def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):
@@ -307,7 +432,7 @@ def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):
     assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 0, head 0 off"]
 
 
-def test_an_encoder_decoder_and_masks(open_page):
+def test_an_encoder_decoder_and_masks(open_page, monkeypatch):
     view = Explorer(small("encoder-decoder"), WORDS, FRENCH, layer=0)
     page = open_page(view.to_html(model=False))
     assert page.locator(part("target")).input_value() == FRENCH
@@ -331,11 +456,16 @@ def test_an_encoder_decoder_and_masks(open_page):
     model = small("encoder")
     view = Explorer(model, WORDS)
     page = open_page(view.to_html(model=False))
+    assert text(page, "cannot").endswith("can add it: save_html(path, model=True).")
     assert text(page, "prediction-note").endswith(
         "the text has none. Masking one needs a live kernel (transformer-lab explore, or a notebook)."
     )
+    monkeypatch.setattr(standby, "why_not", lambda model: "it cannot travel")
+    page = open_page(view.to_html(model=False), instead=page)
+    assert "so it cannot switch a head off. That needs a live kernel" in text(page, "cannot")
     view.masked = [3, 7]
-    page = open_page(view.to_html(model=False))
+    page = open_page(view.to_html(model=False), instead=page)
+    assert is_disabled(page, page.locator(part("remove-mask")).first, "change what is masked")
     assert rows(page) == python_rows(view.session.outcome)
     assert text(page, "where") == "token 3"
     assert text(page, "edits").startswith("token 3 behind")
@@ -372,7 +502,6 @@ def test_accessible_and_nothing_is_cut_off(open_page, accessible, shipped, schem
         page = open_page(source, width=width, scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         screenshot(page, f"explorer-{scheme}-{width}", full_page=True)
-    page.locator("[data-part=tool] [data-value=cut]").click()
     accessible(page)
     accessible(open_page(Explorer(shipped, CODE).to_html(model=False), scheme=scheme))
 
@@ -385,9 +514,7 @@ def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shippe
     assert "Switching heads off, cutting edges, continuing the text, or another text needs" in text(
         without, "lead"
     )
-    without.locator(part("head-off")).click()
-    without.wait_for_selector("#tl-root[data-edits='1']")
-    assert "without this head needs a live kernel" in without.locator("#tl-root").inner_text()
+    assert is_disabled(without, "head-off", "save_html(path, effects=True)")
 
 
 def test_a_page_says_once_what_needs_a_kernel_and_why(open_page, shipped, monkeypatch):
@@ -435,6 +562,8 @@ def test_an_edit_of_a_kind_that_no_script_has_heard_of(open_page, shipped, monke
     code = page.get_attribute("#tl-root", "data-copied-edits")
     assert code == view.code
     assert "    tl.toy(layer=1, head=2, strength=3.0),\n" in code
-    page.locator(part("remove-edit")).first.click()  # they differ in one argument only
-    settled(page, 1)
-    assert page.locator(f"{part('edits')} bdi").all_inner_texts() == chips[1:]
+    first = page.locator(part("remove-edit")).first
+    assert is_disabled(page, first, "cannot show these edits")  # the other one alone
+    assert first.get_attribute("aria-label") == f"Remove: {chips[0]}"
+    page.locator(part("remove-all")).click()
+    settled(page, 0)

@@ -15,7 +15,7 @@ AT = "document.activeElement.dataset.part"
 
 def test_copying_the_old_way_leaves_the_focus_where_it_was(open_page):
     """Without https or localhost there is no clipboard API, and a text field takes the focus."""
-    page = open_page(Explorer(tl.shipped(), TEXT).to_html())
+    page = open_page(Explorer(tl.shipped("manual"), TEXT).to_html())
     page.evaluate(REFUSED)
     page.locator("[data-part=save]").click()
     page.locator("[data-part=copy]").focus()
@@ -28,7 +28,7 @@ def test_copying_the_old_way_leaves_the_focus_where_it_was(open_page):
 
 
 def test_a_copy_that_is_refused_late_leaves_the_focus_where_it_is_by_then(open_page):
-    page = open_page(HeadView(tl.shipped().trace(TEXT)).to_html())
+    page = open_page(HeadView(tl.shipped("manual").trace(TEXT)).to_html())
     page.evaluate(REFUSED)
     page.locator("[data-part=save]").click()
     page.keyboard.press("ArrowDown")
@@ -44,7 +44,7 @@ def test_a_copy_that_is_refused_late_leaves_the_focus_where_it_is_by_then(open_p
 
 @pytest.mark.parametrize("way", ["a style", "a closed box"])
 def test_what_is_no_longer_seen_gives_the_focus_to_its_view(open_page, way):
-    page = open_page(HeadView(tl.shipped().trace(TEXT)).to_html())
+    page = open_page(HeadView(tl.shipped("manual").trace(TEXT)).to_html())
     if way == "a style":
         page.locator("[data-part=present]").focus()
         page.evaluate("document.activeElement.style.display = 'none'")
@@ -56,7 +56,7 @@ def test_what_is_no_longer_seen_gives_the_focus_to_its_view(open_page, way):
 
 
 def test_the_focus_is_let_go_where_the_reader_lets_go(open_page):
-    page = open_page(HeadView(tl.shipped().trace(TEXT)).to_html())
+    page = open_page(HeadView(tl.shipped("manual").trace(TEXT)).to_html())
     page.locator("[data-part=present]").focus()
     page.evaluate("""() => { document.activeElement.blur();
         setTimeout(() => setTimeout(() => { window.later = true; })); }""")

@@ -53,6 +53,43 @@ MODELS = {
         ),
     ),
     "bert": ("BertForMaskedLM", "BertConfig", SIZES),
+    "deepseek_v3": (  # its values are narrower than its queries
+        "DeepseekV3ForCausalLM",
+        "DeepseekV3Config",
+        dict(
+            SIZES,
+            num_key_value_heads=4,
+            kv_lora_rank=8,
+            q_lora_rank=8,
+            qk_nope_head_dim=8,
+            qk_rope_head_dim=4,
+            v_head_dim=8,
+            first_k_dense_replace=1,
+            n_routed_experts=4,
+            num_experts_per_tok=2,
+            n_group=1,
+            topk_group=1,
+            moe_intermediate_size=16,
+        ),
+    ),
+    "bart": (  # its answer starts with </s>, which is not its tokenizer's start
+        "BartForConditionalGeneration",
+        "BartConfig",
+        dict(
+            d_model=32,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=48,
+            decoder_ffn_dim=48,
+            max_position_embeddings=32,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=2,
+        ),
+    ),
     "t5": (
         "T5ForConditionalGeneration",
         "T5Config",
@@ -62,7 +99,7 @@ MODELS = {
             d_model=32,
             d_kv=8,
             d_ff=48,
-            decoder_start_token_id=1,
+            decoder_start_token_id=0,
             pad_token_id=0,
             eos_token_id=2,
         ),
@@ -75,13 +112,15 @@ def small(name):
     tokenizer = WordTokenizer.train(WORDS)
     torch.manual_seed(6)
     model = getattr(T, made)(getattr(T, config)(vocab_size=tokenizer.vocab_size, **sizes)).eval()
+    if name == "bart":
+        model.generation_config.forced_bos_token_id = 5
     with torch.no_grad():
         for weight in model.parameters():  # sharpened, and rounded as in the page
             weight.add_(0.2 * torch.randn_like(weight)).copy_(weight.half().float())
     return tl.TextModel(model, tokenizer, name)
 
 
-@pytest.mark.parametrize("name", ["gemma2", "bert"])
+@pytest.mark.parametrize("name", ["gemma2", "bert", "deepseek_v3"])
 def test_a_hugging_face_model_lives_on_in_its_page(open_page, name):
     view = Explorer(small(name), WORDS, layer=0, head=0)
     page = open_page(view.to_html(model=True))
@@ -99,9 +138,14 @@ def test_a_hugging_face_model_lives_on_in_its_page(open_page, name):
         same(page, view)
 
 
-def test_an_encoder_decoder_reads_another_target(open_page):
-    view = Explorer(small("t5"), WORDS, target="the street was")
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_an_encoder_decoder_reads_another_target(open_page, name):
+    view = Explorer(small(name), WORDS, target="the street was")
     page = open_page(view.to_html(model=True))
+    type_text(page, OTHER)  # and the model answers, by itself
+    view.text = OTHER
+    assert view.text_model.starts == {"t5": [0], "bart": [2, 5]}[name]
+    same(page, view)
     type_text(page, "it was too tired", "target")
     view.target = "it was too tired"
     same(page, view)
@@ -149,19 +193,32 @@ def test_a_tokenizer_that_no_page_runs_leaves_its_text_explorable(open_page):
     same(page, view)
 
 
+def first(d, operation, read):
+    d["nodes"] = [[operation, "x", [read], {}], *d["nodes"]]
+
+
 def damaged(d):
     d["weights"].popitem()
+
+
+def scaled(d):
+    """Let the engine compute something else, as one with a mistake would."""
+    (*_, attend) = (node for node in d["nodes"] if node[0] == "transformer_lab.attend")
+    d["nodes"] = [
+        [*node[:2], [*node[2][:6], 3 * node[2][6], *node[2][7:]], node[3]]
+        if node is attend
+        else node
+        for node in d["nodes"]
+    ]
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda d: d["nodes"].insert(0, ["eval", "x", ["alert(1)"], {}]), "the operation eval"),
-        (
-            lambda d: d["nodes"].insert(0, ["neg", "x", [{"n": "later"}], {}]),
-            "x reads later, which",
-        ),
+        (lambda d: first(d, "eval", "alert(1)"), "the operation eval"),
+        (lambda d: first(d, "neg", {"n": "later"}), "x reads later, which"),
         (damaged, "lacks the weight"),
+        (scaled, "not compute what PyTorch computed with the same weights"),
         (None, "is not as it was written"),
     ],
 )

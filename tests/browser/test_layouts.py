@@ -13,7 +13,9 @@ MOST = 6  # per click, two of them for sliding bars; the view once caused 15
 
 @pytest.fixture(scope="module")
 def page_of_shipped():
-    return tl.explore(tl.shipped(), "for key in self.keys:\n    if key not in self.").to_html()
+    return tl.explore(
+        tl.shipped("manual"), "for key in self.keys:\n    if key not in self."
+    ).to_html()
 
 
 def forced(browser, page, act):

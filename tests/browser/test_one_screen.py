@@ -46,7 +46,7 @@ LARGEST = """() => {
 def explorer(name):
     if name == "shipped":
         return Explorer(
-            tl.shipped(),
+            tl.shipped("manual"),
             CODE,
             layer=3,
             head=1,
@@ -141,7 +141,7 @@ def test_four_edits_what_is_said_of_them_and_their_legend_are_whole(open_page):
         tl.knock_out(2, 2, query=9, key=5),
         tl.ablate(1, 1),
     ]
-    view = Explorer(tl.shipped(), CODE, layer=3, head=1, edits=edits)
+    view = Explorer(tl.shipped("manual"), CODE, layer=3, head=1, edits=edits)
     page = open_page(view.to_html(effects=False), width=1440, height=900)
     page.locator("[data-part=map-mode] [data-value=difference]").click()
     page.wait_for_selector("[data-part=legend] .tl-ticks >> text=−")
@@ -244,7 +244,7 @@ def test_one_tool_and_one_stepper_and_lines_in_the_place_of_the_map(open_page):
 
 
 def test_a_long_text_scrolls_in_its_strip(open_page):
-    model = tl.shipped()
+    model = tl.shipped("manual")
     view = Explorer(model, (CODE + "keys\n") * 12)  # 216 tokens
     page = open_page(view.to_html(effects=False), width=850, height=620)
     assert page.evaluate("document.documentElement.scrollHeight") == 620
@@ -265,14 +265,16 @@ def test_a_long_text_scrolls_in_its_strip(open_page):
 
 def test_no_rule_looks_through_the_whole_screen_at_every_change():
     """Rules with :has() on the containers of all parts took half the time of a selection."""
-    style = Explorer(tl.shipped(), CODE)._css
+    style = Explorer(tl.shipped("manual"), CODE)._css
     large = re.findall(r"\.tl-(?:screen|panels|panel-heads)[^ ,{]*:has\(", style)
     assert "tl-wrote" in style and not large, large
 
 
 def test_no_number_of_the_prediction_is_cut_off(open_page):
     """From 740 to 899 px each was, if two had a "<"."""
-    page = open_page(Explorer(tl.shipped(), CODE, edits=[tl.ablate(0, 1)]).to_html(model=False))
+    page = open_page(
+        Explorer(tl.shipped("manual"), CODE, edits=[tl.ablate(0, 1)]).to_html(model=False)
+    )
     beyond = """() => [...document.querySelectorAll(".tl-predictions .tl-numbers")].map((cell) => {
         const text = document.createRange();
         text.selectNodeContents(cell);

@@ -3,7 +3,7 @@
 CODE = """
 import torch, transformer_lab as tl
 torch.set_num_threads(1)
-model = tl.shipped()
+model = tl.shipped("manual")
 clean, corrupted = (f"for key in self.{name}:\\n    if key not in self." for name in ("keys", "names"))
 view = tl.views.PatchingView(model, clean, corrupted, sites=["z", "q", "k", "v"])
 view

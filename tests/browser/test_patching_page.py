@@ -104,7 +104,7 @@ def test_a_page_measures_what_python_measures(open_page, name):
 
 
 def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, screenshot):
-    model = tl.shipped()
+    model = tl.shipped("manual")
     half = torch.randint(100, 1000, (24,), generator=torch.Generator().manual_seed(0))
     clean = torch.cat((half, half[:12]))
     corrupted = clean.clone()

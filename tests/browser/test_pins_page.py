@@ -112,7 +112,9 @@ def test_a_page_that_keeps_some_layers_says_which_pin_it_has_not(open_page, long
 def pinned():
     """A saved Explorer with three pins, under edits."""
     edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5)]
-    view = Explorer(tl.shipped(), CODE, layer=3, head=1, pins=[(2, 2), (1, 0), (0, 3)], edits=edits)
+    view = Explorer(
+        tl.shipped("manual"), CODE, layer=3, head=1, pins=[(2, 2), (1, 0), (0, 3)], edits=edits
+    )
     view._facts.name_heads()
     return view.to_html(effects=True)
 

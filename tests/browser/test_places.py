@@ -22,7 +22,7 @@ from transformer_lab.views.shared.messages import quoted
 EXPLORE = """
 import torch, transformer_lab as tl
 torch.set_num_threads(1)
-view = tl.explore(tl.shipped(), "for key in self.", layer=1, head=1)
+view = tl.explore(tl.shipped("manual"), "for key in self.", layer=1, head=1)
 """
 MARIMO = f"""
 import marimo

@@ -9,7 +9,7 @@ PAIR = ("the list of keys", "the name of keys")
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_report_is_read_without_a_script(open_page, accessible, tmp_path, scheme):
-    found = tl.patching_grid(tl.shipped(), *PAIR, metric=(" in", " of"))
+    found = tl.patching_grid(tl.shipped("manual"), *PAIR, metric=(" in", " of"))
     path = tl.report(found.measure([("z", 1, 1)]), tmp_path / "a").page
     page = open_page(path, ready="main", scheme=scheme)
     accessible(page, "main")

@@ -44,7 +44,7 @@ def test_spans_go_both_ways(notebook):
 EXPLORE = """
 import torch, transformer_lab as tl
 torch.set_num_threads(1)
-view = tl.explore(tl.shipped(), "for key in self.keys:\\n    if key not in self.", layer=2, head=2); view
+view = tl.explore(tl.shipped("manual"), "for key in self.keys:\\n    if key not in self.", layer=2, head=2); view
 """
 
 

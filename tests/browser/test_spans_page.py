@@ -209,7 +209,7 @@ def test_hidden_keys_are_out_of_sight(open_page, trace):
 def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(
     open_page, accessible, screenshot, scheme
 ):
-    view = Explorer(tl.shipped(), CODE, layer=2, head=2, a=(9, 15), b=(0, 5))
+    view = Explorer(tl.shipped("manual"), CODE, layer=2, head=2, a=(9, 15), b=(0, 5))
     width, height = SIZES[1]
     page = open_page(view.to_html(effects=False), width=width, height=height, scheme=scheme)
     assert block(page) == "9,15,0,5"

@@ -126,7 +126,7 @@ from transformer_lab.views import BlockView, FlowView, HeadView, PatchingView, P
 from transformer_lab.views.heads import data
 torch.set_num_threads(1)
 data.ALL_MAPS_BYTES = 0  # as of long texts: each map is asked for
-model = tl.shipped()
+model = tl.shipped("manual")
 pair = [f"for key in self.{{name}}:\\n    if key not in self." for name in ("keys", "names")]
 trace = model.trace("{TEXT}")
 heads, why = HeadView(trace, layer=1, link=""), WhyView(trace, 1, 1, 9, 3, link="")
@@ -209,7 +209,7 @@ from transformer_lab.views.compare import view as compared
 from transformer_lab.views.residual import view as streams
 torch.set_num_threads(1)
 compared.ALL_MAPS_BYTES = streams.FIRST_SCREEN = 0  # as of long texts: maps and tokens are asked for
-model = tl.shipped()
+model = tl.shipped("manual")
 texts = 2 * "{TEXT}", "for name in self.names:"
 stream = ResidualView(model.trace(texts[0], keep="all"), link="")
 both = CompareView.of_texts(model, *texts, layer=1, head=1)
@@ -269,7 +269,7 @@ def test_a_stream_and_two_texts_go_on_too(notebook, tmp_path):
 
 SAVED = """import torch, transformer_lab as tl
 torch.set_num_threads(1)
-trace = tl.shipped().trace("for key in self.keys:")
+trace = tl.shipped("manual").trace("for key in self.keys:")
 tl.views.HeadView(trace, layer=2, head=2)"""
 CLOSED = """async ([path, stopped]) => {
     const { commands, shell } = window.jupyterapp;

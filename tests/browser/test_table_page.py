@@ -30,7 +30,7 @@ def effects(view):
 
 
 def test_types_that_were_found_are_counted_and_list_their_heads(open_page):
-    view = Explorer(tl.shipped(), CODE, layer=2, head=2)
+    view = Explorer(tl.shipped("manual"), CODE, layer=2, head=2)
     view._facts.name_heads()
     page = open_page(view.to_html(model=False))
     tags = [label["tag"] for row in view._labels["decoder"] for label in row]
@@ -50,9 +50,9 @@ def test_types_that_were_found_are_counted_and_list_their_heads(open_page):
 
 
 def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
-    view = Explorer(tl.shipped(), CODE, layer=2, head=2)
+    view = Explorer(tl.shipped("manual"), CODE, layer=2, head=2)
     view._facts.name_heads()
-    page = opened(open_page(view.to_html(model=False)))
+    page = opened(open_page(view.to_html(effects=True)))
     order = effects(view)
     assert heads(page) == order
     assert page.locator(f"{TABLE} th[aria-sort=descending]").inner_text().startswith("effect")
@@ -61,7 +61,7 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
     )
     assert not page.locator(f"{TABLE} i").count(), "all of them were measured"
     # Queries as in Python.
-    table = tl.head_table(tl.shipped(), CODE)
+    table = tl.head_table(tl.shipped("manual"), CODE)
     box = page.locator(part("table-query"))
     for query in ("induction", "layer > 2 and effect > .01", "previous token"):
         box.fill(query)
@@ -124,7 +124,9 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
 def test_estimates_are_marked_and_everything_can_be_reached(open_page, accessible, scheme):
     page = opened(
         open_page(
-            Explorer(tl.shipped(), CODE, layer=0, head=0).to_html(effects=False, model=False),
+            Explorer(tl.shipped("manual"), CODE, layer=0, head=0).to_html(
+                effects=False, model=False
+            ),
             scheme=scheme,
         )
     )
@@ -153,7 +155,7 @@ def test_many_rows_are_in_the_page_only_while_they_are_in_sight(open_page):
 
 
 def test_the_panel_is_wider_for_the_table_than_for_the_grid(open_page):
-    page = open_page(Explorer(tl.shipped(), CODE).to_html(model=False), width=1300)
+    page = open_page(Explorer(tl.shipped("manual"), CODE).to_html(model=False), width=1300)
     width = f"document.querySelector('{TABLE}').closest('.tl-panel-heads').offsetWidth"
     before = page.evaluate(width)
     opened(page)
@@ -165,7 +167,7 @@ def test_the_panel_is_wider_for_the_table_than_for_the_grid(open_page):
 @pytest.mark.parametrize("width", [360, 592, 739, 764, 1024])
 def test_rows_are_in_sight_at_every_width(open_page, width):
     """Below 740 px, as beside JupyterLab's file browser, the whole table was 6 px high."""
-    source = Explorer(tl.shipped(), CODE).to_html(effects=False, model=False)
+    source = Explorer(tl.shipped("manual"), CODE).to_html(effects=False, model=False)
     page = opened(open_page(source, width=width, height=768))
     table = page.locator(part("head-table"))
     assert table.evaluate("e => e.scrollHeight - e.clientHeight") <= 0

@@ -208,7 +208,7 @@ LIVE = """
 import torch, transformer_lab as tl
 from IPython.display import display
 torch.set_num_threads(1)
-trace = tl.shipped().trace("for key in self.keys:\\n    if key not in self.")
+trace = tl.shipped("manual").trace("for key in self.keys:\\n    if key not in self.")
 heads, stream = tl.views.HeadView(trace, layer=2, head=2), tl.views.ResidualView(trace)
 why = tl.views.WhyView(trace, 2, 2)
 display(heads, stream, why)

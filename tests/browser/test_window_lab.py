@@ -12,7 +12,7 @@ from IPython.display import display
 from tests.factories import picture, vision
 from tests.sounds import RATE, TARGET, WORDS, chirp, whisper
 torch.set_num_threads(1)
-model = tl.shipped()
+model = tl.shipped("manual")
 trace = model.trace("for key in self.keys:\\n    if key not in self.")
 class Counting:
     def batch(self, step):

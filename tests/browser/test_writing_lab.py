@@ -6,7 +6,7 @@ WRITE = """
 import torch, transformer_lab as tl
 from transformer_lab.tokenizers import WordTokenizer
 torch.set_num_threads(1)
-view = tl.explore(tl.shipped(), "for key in self.", layer=1, head=1)
+view = tl.explore(tl.shipped("manual"), "for key in self.", layer=1, head=1)
 view
 """
 MASKED = """

@@ -21,6 +21,7 @@ DATASETS = {
     "labelled": lambda **k: datasets.agreement(**k).labelled,
     "stories_1": lambda **k: datasets.stories(1, **k),
     "stories_2": lambda **k: datasets.stories(2, **k),
+    "little_stories": lambda **k: datasets.little_stories(tokenizer="char", **k),
     "reports": datasets.reports,
 }
 EVERY = pytest.mark.parametrize("name", DATASETS)

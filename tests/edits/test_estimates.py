@@ -9,6 +9,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.edits.test_sweep import EACH, build, kinds, last, texts
 from tests.factories import small
+from tests.hostile.interrupts import Subject
+from tests.missing import package
 from transformer_lab.edits.kinds import EditError
 
 STEP = 1e-3
@@ -83,6 +85,28 @@ def test_edits_in_force_are_where_an_estimate_begins():
     assert found.tokens == exact.tokens and (found.values != 0).sum() == 7
 
 
+@pytest.mark.parametrize("name", ["bloom", "falcon", "gpt2"])
+def test_an_estimate_in_a_model_with_attention_code_of_its_own_is_its_slope(name):
+    """Where a model sums its values itself, the graph goes through what the estimate reads."""
+    package("transformers")
+    subject = Subject(name) if name != "falcon" else None
+    if subject is None:
+        from tests.adapters.families import tiny
+
+        model, ids = tiny("falcon", alibi=True), torch.arange(3, 9)[None]
+    else:
+        model, ids = subject.model, subject.clean
+    model = model.double()
+    found = tl.estimate_effects(model, ids)
+    for layer, head in ((0, 0), (1, 1)):
+        ends = []
+        for by in (1 - STEP, 1 + STEP):
+            with torch.no_grad(), tl.edit(model, tl.scale(layer, head, by=by)):
+                ends.append(float(model(ids).logits[0, -1].log_softmax(-1)[found.tokens[0]]))
+        slope = (ends[0] - ends[1]) / (2 * STEP)
+        assert slope and float(found.values[layer, head]) == pytest.approx(slope, rel=1e-3)
+
+
 def test_an_estimate_says_that_it_is_one():
     found = tl.estimate_effects(build(), torch.arange(1, 9), measure="probability")
     assert repr(found).startswith("<Estimate of probability") and "≈" in repr(found)
@@ -117,7 +141,7 @@ def ranks(x):
 
 def test_estimates_rank_the_heads_of_the_shipped_model():
     """0.62 is the mean over eight texts: docs/estimates.md."""
-    model = tl.shipped()
+    model = tl.shipped("manual")
     both = []
     for text in ("for key in self.keys:\n    if key not in self.", "The list is sorted by the"):
         exact = tl.sweep_heads(model, text, measure="probability").values

@@ -369,7 +369,7 @@ def test_the_largest_changes_come_first_and_are_said():
 
 @torch.no_grad()
 def test_text_models_are_given_text_and_label_their_keys():
-    shipped = tl.shipped()
+    shipped = tl.shipped("manual")
     text = "for key in keys:"
     trace = shipped.trace(text)
     sweep = tl.sweep_heads(shipped, text)
@@ -385,7 +385,7 @@ def test_text_models_are_given_text_and_label_their_keys():
 
 
 def test_a_token_may_be_given_as_text():
-    model, text = tl.shipped(), "for key in self."
+    model, text = tl.shipped("manual"), "for key in self."
     token = model.token_id(" in")
     for ask in (tl.sweep_heads, tl.estimate_effects):
         assert torch.equal(

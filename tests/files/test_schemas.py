@@ -45,7 +45,7 @@ def fits(value, kind):
 
 @pytest.fixture(scope="module")
 def findings():
-    model = tl.shipped()
+    model = tl.shipped("manual")
     grids = tl.patching_grid(model, *PAIR, metric=(" in", " of"), sites=["z", "resid_pre"])
     circuit = tl.circuit(model, *PAIR, metric=(" in", " of"), n=12, draws=1)
     ids = torch.stack([model.encode(text).flatten() for text in PAIR])
@@ -96,7 +96,7 @@ def test_every_file_of_a_result_fits_its_schema(findings, tmp_path):
         ],
         "study": [findings[n].save(tmp_path / f"{n}.json") for n in ("study", "study of pairs")],
     }
-    tl.study(tl.shipped(), [TEXT, "def f(x)"], measure=["entropy"], out=tmp_path / "folder")
+    tl.study(tl.shipped("manual"), [TEXT, "def f(x)"], measure=["entropy"], out=tmp_path / "folder")
     files["study_folder"] = [tmp_path / "folder" / "study.json"]
     for kind, paths in files.items():
         for path in paths:

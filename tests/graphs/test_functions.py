@@ -33,6 +33,14 @@ def loss(x, y, w):
     return {"loss": found.detach(), "gradient": gradient}
 
 
+def put(x, ids):
+    """Histograms from the least to the largest number, which may be the same, and masks."""
+    counts = {f"{n} bins": torch.histc(x, n) for n in (1, 4)}
+    mask = torch.index_put(x, (x > 0,), torch.full((), 2.0))
+    rows = torch.index_put(x, (ids > 1,), torch.full((1,), 3.0))
+    return {**counts, "equal": torch.histc(ids * 0.0 + 2, 3), "mask": mask, "rows": rows}
+
+
 def random(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
 
@@ -43,6 +51,7 @@ CASES = [
         dict(stream=random(3, 5, 8), added=random(3, 5, 8)),
         dict(stream=random(4, 9, 6), added=random(4, 9, 6)),
     ),
+    (put, dict(x=random(3, 8), ids=torch.arange(3)), dict(x=random(5, 6), ids=torch.arange(5))),
     (
         loss,
         dict(x=random(6, 8), y=torch.arange(6) % 4, w=random(8, 4)),

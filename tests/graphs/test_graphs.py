@@ -5,6 +5,7 @@ import copy
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,17 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from benchmarks.zoo.building import build, registered
 from tests.adapters.families import WINDOWS, tiny
 from tests.factories import OwnNetwork, small, with_dictionary
 from transformer_lab.adapters.lookup import network_of
 from transformer_lab.adapters.network import Inputs
 from transformer_lab.edits.interventions import tap_for
 from transformer_lab.graphs import export
-from transformer_lab.graphs.check import check_graph
-from transformer_lab.graphs.export import Graph, GraphError, export_graph
+from transformer_lab.graphs.check import check_graph, checked_graph
+from transformer_lab.graphs.export import Graph, GraphError, answer_of, export_graph
 from transformer_lab.graphs.operations import running_with
+from transformer_lab.graphs.rows import beyond_windows
 
 RUN = Path(__file__).with_name("run_graph.mjs")
 ENGINE = Path(tl.__file__).parent / "views" / "engine"
@@ -221,7 +224,7 @@ def test_layers_that_are_built_alike_are_exported_once(monkeypatch, name):
     assert ours(graph) == ours(whole)
     learned = dict(network.module.named_parameters())
     assert graph.weights.keys() & learned == whole.weights.keys() & learned
-    assert graph.w_o == whole.w_o and graph.lacking == whole.lacking
+    assert graph.lacking == whole.lacking
     assert bool(graph.growth) == bool(whole.growth) and bool(graph.tail) == bool(whole.tail)
     names = [node[1] for node in graph.nodes]
     assert len(set(names)) == len(names)
@@ -238,6 +241,9 @@ def test_a_graph_that_differs_from_its_model_is_refused(exported):
         next(other.module.parameters()).mul_(1.1).add_(0.1 * torch.randn(1, 32))
     with pytest.raises(GraphError, match="its graph differs from the model by"):
         check_graph(graph, other, text)
+    short = {name: x[:1] for name, x in graph.weights.items()}
+    with pytest.raises(GraphError, match="its graph fails on some texts"):
+        check_graph(replace(graph, weights=short), network, text)
 
 
 def test_a_model_without_the_attention_interface_is_refused():
@@ -247,6 +253,68 @@ def test_a_model_without_the_attention_interface_is_refused():
 
     with pytest.raises(GraphError, match="does not pass through the attention interface"):
         export_graph(Silent(torch.nn.Embedding(20, 20)), Inputs(torch.arange(5)[None]))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("mistral", {"sliding_window": 30}),
+        ("recurrent_gemma", {"attention_window_size": 30}),
+        ("deepseek_v32", {"index_topk": 30}),
+        ("gemma3", {"text_config": {"sliding_window": 30}}),
+        ("neomme", {"sliding_window": 30}),  # may not be read where layers differ
+    ],
+)
+def test_a_graph_is_compared_beyond_every_window_and_selection(name, setting):
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(name, **setting)
+    assert beyond_windows(config, 8, 64) == 33 and beyond_windows(config, 8, 20) == 16
+
+
+@pytest.mark.parametrize("name", ["cpmant", "prophetnet"])
+def test_a_model_that_gives_its_maps_only_is_refused(name):
+    network = network_of(build(registered()[f"causal/{name}"]))
+    with pytest.raises(GraphError, match="does not pass through the attention interface"):
+        export_graph(network, Inputs(torch.arange(3, 11)[None]))
+
+
+@pytest.mark.needs("node")
+@pytest.mark.parametrize(("heads", "tied"), [(2, True), (32, False)])
+def test_a_model_that_selects_keys_is_refused_where_scores_are_equal(tmp_path, heads, tied):
+    """Scores are sums of what relu leaves of each head's: with few heads, several are 0."""
+    network = network_of(tiny("deepseek_v32", index_n_heads=heads))
+    (text,) = texts(network, 9)
+    selects = "it selects 3 of several equal scores, and PyTorch does not say which"
+    if tied:
+        with pytest.raises(GraphError, match=selects):
+            checked_graph(network, text)
+        return
+    graph = checked_graph(network, text)
+    assert graph.any_length and "transformer_lab.topk" in graph.operations
+    answer = in_engine(tmp_path, graph, text)
+    assert (answer - answer_of(network.run(text))[1]).abs().max() < 1e-4
+    with torch.no_grad():
+        for name, weight in network.module.named_parameters():
+            weight.mul_(0 if "indexer.wk" in name or "k_norm.bias" in name else 1)
+    with pytest.raises(GraphError, match=selects):
+        graph.run(text.tokens)
+    assert "selects 3 of several equal scores here" in in_engine(tmp_path, graph, text)
+
+
+def in_engine(folder, graph, text):
+    """The engine's answer, or its error."""
+    numbers = [x.detach().float().contiguous().numpy().tobytes() for x in graph.weights.values()]
+    (folder / "x.bin").write_bytes(b"".join(numbers))
+    given = dict(zip(graph.inputs, [x[0].tolist() for x in tensors(graph, text)], strict=True))
+    case = dict(name="x", description=graph.description(), wasm=True, edits=[], inputs=[given])
+    (folder / "cases.json").write_text(json.dumps([case]))
+    subprocess.run(["node", str(RUN), str(folder)], check=True)
+    (result,) = json.loads((folder / "results.json").read_text())
+    if "error" in result:
+        return result["error"]
+    answer = np.frombuffer(base64.b64decode(result["texts"][0]["answer"]), np.float32)
+    return torch.from_numpy(answer.copy()).view(1, text.tokens.shape[1], -1)
 
 
 @pytest.mark.needs("node")

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ from transformer_lab.adapters.network import Inputs
 from transformer_lab.graphs import __main__ as building
 from transformer_lab.graphs import obtaining, process, store
 from transformer_lab.graphs.check import check_graph
-from transformer_lab.graphs.export import GraphError, export_graph
+from transformer_lab.graphs.export import GraphError, calls_of, export_graph, outputs_of
+from transformer_lab.graphs.rows import apart
 
 TEXT = Inputs(torch.arange(6)[None])
 ABOUT = "Exporting a model."
@@ -149,10 +151,11 @@ def test_the_graph_of_the_shipped_model_comes_along(monkeypatch):
     """Made by `python -m transformer_lab.graphs shipped`."""
     monkeypatch.setattr(torch.export, "export", None)
     monkeypatch.setattr(process, "_COMMAND", None)
-    one = network_of(tl.shipped().model)
+    one = network_of(tl.shipped("manual").model)
     graph = graph_of(one)
     assert check_graph(graph, one, TEXT) < 1e-5
-    assert graph.any_length and set(graph.lacking) == set() and len(graph.w_o) == 4
+    assert graph.any_length and set(graph.lacking) == set()
+    assert len(outputs_of(one, calls_of(one, TEXT), graph.weights)) == 4
 
 
 # -- another process -----------------------------------------------------------------------------------
@@ -243,6 +246,24 @@ def test_the_process_ends_with_its_parent():
     assert run.wait(60) == 1 and run.stdout.read() == ""
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_exports_on_its_own(entry, monkeypatch, tmp_path):
+    """Also while an export of its parent is running, and with a worker of its parent's waiting."""
+    in_place_of_the_process(monkeypatch, ENDLESS)
+    running = obtaining.start_export(network(n_kv_heads=1), TEXT)
+    answering(monkeypatch, tmp_path, {"entry": entry})
+    child = os.fork()
+    if not child:
+        found = 1
+        with suppress(BaseException):
+            found = 0 if graph_of(network()).run(TEXT.tokens).isfinite().all() else 2
+        os._exit(found)
+    _, status = os.waitpid(child, 0)
+    running.stop()
+    assert os.waitstatus_to_exitcode(status) == 0 and running.done.wait(30)
+
+
 def test_one_export_of_a_model_at_a_time(monkeypatch):
     in_place_of_the_process(monkeypatch, ENDLESS)
     one, called = network(), threading.Event()
@@ -306,6 +327,68 @@ def test_what_a_copy_does_not_do_is_exported_here(entry, monkeypatch, tmp_path, 
     monkeypatch.setattr(torch.export, "export", None)
     assert graph_of(one).nodes == graph.nodes  # stored with the model
     assert obtaining.at_hand(one, TEXT, lambda: None)
+
+
+def eps(one, _):
+    one.module.decoder.norm.eps = 0.5
+
+
+def a_class(one, monkeypatch):
+    kind = type(one.module.decoder.norm)
+    forward = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda self, x: 2 * forward(self, x))
+
+
+@pytest.mark.parametrize("change", [eps, a_class])
+def test_a_model_that_changes_after_an_export_is_compared_again(
+    entry, monkeypatch, tmp_path, change
+):
+    """Whatever it was: no list of settings names it all."""
+    answering(monkeypatch, tmp_path, {"entry": entry})
+    one = network()
+    text = Inputs(torch.arange(15)[None] % 12)
+    before = graph_of(one).run(text.tokens)
+    change(one, monkeypatch)
+    wanted = one.run(text).logits.detach()
+    assert (wanted - before).abs().max() > 0.01
+    for _ in range(2):
+        torch.testing.assert_close(graph_of(one).run(text.tokens), wanted, rtol=0, atol=1e-5)
+
+
+def test_a_change_of_long_texts_only_is_found_on_the_text_of_a_page(entry, monkeypatch, tmp_path):
+    answering(monkeypatch, tmp_path, {"entry": entry})
+    one, longest = network(), 30
+    text = Inputs(torch.arange(longest)[None] % 12)
+    kind = type(one.module.decoder.norm)
+    forward = kind.forward
+
+    def late(self, x):
+        return (1 + (torch.arange(x.shape[1]) >= 20)[:, None]) * forward(self, x)
+
+    monkeypatch.setattr(kind, "forward", late)
+    found = obtaining.graph_of_model(one, TEXT, lambda: ABOUT, texts=[text])
+    torch.testing.assert_close(
+        found.run(text.tokens), one.run(text).logits.detach(), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("change", ["nothing", "other lengths", "the order of nodes"])
+def test_an_entry_of_the_cache_is_compared_beyond_its_example(entry, alone, change):
+    one, other = network(), json.loads(json.dumps(entry))
+    if change == "other lengths":  # the answer times n/6, right for texts as long as the example
+        length = next(node[1] for node in other["nodes"] if node[0] == "sym_size.int")
+        ((name, answer),) = other["results"].items()
+        other["nodes"] += [
+            ["mul.Tensor", "more", [{"n": answer}, {"n": length}], {}],
+            ["div.Tensor", "less", [{"n": "more"}, 6], {}],
+        ]
+        other |= dict(results={name: "less"}, growth=None)
+        graph = store.graph_of(other, one)
+        assert apart(one.run(TEXT).logits.detach(), graph.run(TEXT.tokens)) < 1e-5
+    if change == "the order of nodes":
+        other["nodes"] = other["nodes"][::-1]
+    store.keep(store.structure_of(one), other)
+    assert (obtaining.known_graph(one, TEXT) is None) == (change != "nothing")
 
 
 def test_a_model_of_no_known_class_is_not_built_elsewhere():

@@ -84,7 +84,7 @@ def test_two_hops_find_what_one_layer_alone_does_not(trace):
 
 
 def test_punctuation_and_special_tokens_are_found():
-    model = tl.shipped()
+    model = tl.shipped("manual")
     trace = model.trace("def f ( x ) : return")
     marks = ["(" in t or ")" in t or ":" in t for t in trace.key_tokens()]
     expected = heads.mass_on(trace, torch.tensor(marks).expand(trace.shape()))
@@ -163,7 +163,7 @@ def test_a_measure_is_added_in_one_place(trace, monkeypatch, tmp_path):
     toy = Measure("second token", second, ("ids",), "looks at the second token", "2nd")
     monkeypatch.setitem(MEASURES, toy.name, toy)
     assert torch.equal(heads.pairs(trace, "second_token"), second(trace, None, 0))
-    model = tl.shipped()
+    model = tl.shipped("manual")
     monkeypatch.setattr(evidence, "BAR", -1.0)
     for name in ("BAR", "ABOVE"):
         monkeypatch.setattr(naming, name, -1.0)

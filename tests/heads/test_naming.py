@@ -57,7 +57,7 @@ def test_a_head_that_passes_on_what_an_induction_head_found_is_none():
     third.out.weight.data.zero_()
     found = heads.labels(deep, ablation=False)
     assert found[2][0].name == "self token"
-    trace = tl.probes.repeated(deep).trace(deep)
+    trace = tl.inputs.repeated(deep).trace(deep)
     assert heads.two_hop_induction(trace)[2, 0] > 0.9, "and yet the two hops are there"
     assert found[2][0].scores["two-hop induction"] < 0.5
 
@@ -124,9 +124,9 @@ def test_a_label_that_most_heads_have_is_none():
 
 
 def test_the_evidence_is_what_a_trace_and_an_edit_say():
-    model = tl.shipped()
+    model = tl.shipped("manual")
     label = heads.label(model, 2, 2)
-    probe = tl.probes.repeated(model, lag=24, seed=0)
+    probe = tl.inputs.repeated(model, lag=24, seed=0)
     trace = probe.trace(model)
     score = torch.stack([heads.induction(trace, batch=b)[2, 2] for b in range(4)]).mean()
     assert label.score == pytest.approx(score.item(), abs=1e-6)
@@ -142,19 +142,19 @@ def test_the_evidence_is_what_a_trace_and_an_edit_say():
 
 
 def test_the_shipped_model():
-    found = heads.labels(tl.shipped())
+    found = heads.labels(tl.shipped("manual"))
     assert names(found)[2][2] == "induction" and names(found)[1][2] == "previous token"
     label = found[2][2]
     assert label.score == pytest.approx(0.92, abs=0.05) and label.twin < 0.1
     assert label.group.loss[1] > label.alone.loss[1] > label.alone.loss[0] + 1
     assert label.control.loss[1] < label.alone.loss[0] + 1
     assert sum(name is not None for row in names(found) for name in row) <= 8, "half at most"
-    one = heads.label(tl.shipped(), 2, 2)
+    one = heads.label(tl.shipped("manual"), 2, 2)
     assert one == label
 
 
 def test_a_sentence_holds_the_numbers_and_a_dict_is_json():
-    label = heads.label(tl.shipped(), 2, 2)
+    label = heads.label(tl.shipped("manual"), 2, 2)
     sentence = label.sentence
     assert sentence.startswith("attends to the token after earlier occurrences: 0.9")
     for number in (label.twin, label.second):
@@ -164,23 +164,23 @@ def test_a_sentence_holds_the_numbers_and_a_dict_is_json():
     assert label.short == f"induction {label.score:.2f}"
     told = json.loads(json.dumps(label.to_dict()))
     assert told["alone"]["value"] == label.alone.value and told["sentence"] == sentence
-    none = heads.label(tl.shipped(), 0, 2)
+    none = heads.label(tl.shipped("manual"), 0, 2)
     assert none.name is None and none.short == "" and "a label needs" in none.sentence
 
 
 def test_what_was_measured_on_is_said(monkeypatch):
-    label = heads.label(tl.shipped(), 2, 2)
+    label = heads.label(tl.shipped("manual"), 2, 2)
     assert label.on == label.alone.on == "4 texts of random tokens repeated after 24"
     assert label.second_on == "4 texts of random tokens repeated after 37"
     texts = ["def f(x):", "return x", "def g(x):", "return y"]
-    on_texts = heads.labels(tl.shipped(), texts=texts, ablation=False)[0][2]
+    on_texts = heads.labels(tl.shipped("manual"), texts=texts, ablation=False)[0][2]
     assert "texts" in MEASURES[on_texts.nearest].on
     assert on_texts.on.startswith("2 texts of ") and on_texts.second_lag is None
     assert "punctuation" in on_texts.scores
     monkeypatch.setattr(evidence, "LARGEST_OUTPUT", 130_000)  # two texts of 60 tokens
-    assert heads.label(tl.shipped(), 2, 2).alone.on.startswith("2 texts")
+    assert heads.label(tl.shipped("manual"), 2, 2).alone.on.startswith("2 texts")
     monkeypatch.setattr(evidence, "LARGEST_TWIN", 1000)
-    alone = heads.label(tl.shipped(), 2, 2)
+    alone = heads.label(tl.shipped("manual"), 2, 2)
     assert alone.name == "induction" and alone.twin is None
     assert "random twin not measured" in alone.sentence
 
@@ -190,7 +190,7 @@ def test_a_model_in_training_is_left_as_it_is():
     state = torch.get_rng_state()
     assert names(heads.labels(model))[1] == ["induction"] * 2
     assert model.training and torch.equal(torch.get_rng_state(), state)
-    text_model = tl.shipped()
+    text_model = tl.shipped("manual")
     text_model.model.train()
     assert heads.label(text_model, 2, 2).name == "induction"
     assert text_model.model.training
@@ -208,7 +208,7 @@ def test_a_model_that_predicts_nothing_is_measured_by_its_final_states():
     assert label.name == "induction"
     assert label.alone.loss is None and "final hidden states" in label.alone.measure
     assert "final states change by" in label.sentence
-    probe = tl.probes.repeated(model)
+    probe = tl.inputs.repeated(model)
     with torch.no_grad():
         before = model(probe.tokens)
         with tl.edit(model, tl.ablate(1, 0)):
@@ -291,7 +291,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="texts need a tokenizer"):
         heads.labels(model, texts=["one", "two"])
     with pytest.raises(ValueError, match="at least two texts"):
-        heads.labels(tl.shipped(), texts="one")
+        heads.labels(tl.shipped("manual"), texts="one")
     short = tl.Transformer(tl.ModelConfig(vocab_size=20, n_ctx=8, d_model=16))
     with pytest.raises(ValueError, match="context of 8 tokens is too short"):
         heads.labels(short)

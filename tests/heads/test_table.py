@@ -198,11 +198,11 @@ def test_a_notebook_is_shown_safe_text_and_marked_estimates():
 
 @pytest.fixture(scope="module")
 def table():
-    return tl.head_table(tl.shipped(), TEXT)
+    return tl.head_table(tl.shipped("manual"), TEXT)
 
 
 def test_a_row_holds_what_each_part_says_by_itself(table):
-    model = tl.shipped()
+    model = tl.shipped("manual")
     labels = tl.heads.labels(model, ablation=False)
     sweep = tl.sweep_heads(model, TEXT, measure="probability")
     trace = tl.trace(model, TEXT)
@@ -222,7 +222,7 @@ def test_a_row_holds_what_each_part_says_by_itself(table):
 
 
 def test_a_trace_and_ids_give_the_same_numbers_as_a_text(table):
-    model = tl.shipped()
+    model = tl.shipped("manual")
     trace = tl.trace(model, TEXT)
     for found in (
         tl.head_table(trace, named=False),
@@ -237,7 +237,7 @@ def test_a_trace_and_ids_give_the_same_numbers_as_a_text(table):
 
 
 def test_estimates_are_marked_and_rows_switch_off_together(table):
-    model = tl.shipped()
+    model = tl.shipped("manual")
     quick = tl.head_table(model, TEXT, exact=False, named=False)
     assert all(one.estimated and one.kl is None for one in quick) and "an estimate" in quick.about
     assert quick[0].effect == float(
@@ -266,7 +266,7 @@ def test_what_a_model_has_not_is_said(kind):
 
 @pytest.mark.parametrize("text", [TEXT, "x", "a a a a", "def f(self, key): return key"])
 def test_all_scores_are_those_of_each_measure(text):
-    trace = tl.trace(tl.shipped(), text)
+    trace = tl.trace(tl.shipped("manual"), text)
     found = all_scores(trace)
     expected = {n: m.score(trace) for n, m in MEASURES.items() if m.applies(trace, "decoder")}
     assert list(found) == list(expected)

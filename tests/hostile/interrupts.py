@@ -1,8 +1,9 @@
-"""Check that Ctrl+C at any moment of any operation on a model leaves nothing behind.
+"""Check that Ctrl+C or a timeout at any moment of any operation on a model leaves nothing behind.
 
-    python -m tests.hostile.interrupts --count 2000 [--models ours,gpt2,bert,llama,bloom] [--seed 0]
+    python -m tests.hostile.interrupts --count 2000 [--signal ALRM] [--models ours,gpt2,bert,llama,bloom]
+        [--seed 0]
 
-sends SIGINT from another process at random moments, over all operations in turn, and lists
+sends a signal from another process at random moments, over all operations in turn, and lists
 leftovers; it exits 1 if there were any. `test_interrupts.py` interrupts small operations at chosen
 moments.
 """
@@ -39,8 +40,9 @@ KILLER = """
 import os, signal, sys, time
 for line in sys.stdin:
     time.sleep(float(line))
-    os.kill(os.getppid(), signal.SIGINT)
+    os.kill(os.getppid(), int(sys.argv[1]))
 """
+SIGNALS = [s for s in ("INT", "ALRM", "TERM") if hasattr(signal, f"SIG{s}")]
 
 
 # -- models --------------------------------------------------------------------------------------
@@ -245,7 +247,7 @@ class Before:
             found[f"{name}: gradient"] = (x.requires_grad, x.grad is None)
         found["gradients on"] = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         found["function modes"] = torch._C._len_torch_function_stack()
-        found["handler of SIGINT"] = signal.getsignal(signal.SIGINT)
+        found["handlers"] = [signal.getsignal(getattr(signal, f"SIG{name}")) for name in SIGNALS]
         found["torch threads"] = torch.get_num_threads(), torch.get_default_dtype()
         if "transformers" in sys.modules:
             found["verbosity"] = sys.modules["transformers"].logging.get_verbosity()
@@ -311,18 +313,39 @@ def held(model: Any) -> list[str]:
 # -- interrupts ----------------------------------------------------------------------------------
 
 
-def at_event(work: Callable[[], Any], number: int) -> bool:
-    """Run work() with a SIGINT at the event of this number; return whether it was interrupted.
+class Timeout(Exception):
+    """What the handler of a timeout raises: an error, unlike KeyboardInterrupt."""
+
+
+def _raise(*_: Any) -> None:
+    raise Timeout
+
+
+@contextmanager
+def raising(name: str) -> Iterator[int]:
+    """Let this signal raise `Timeout`, or KeyboardInterrupt for SIGINT; yield its number."""
+    number = getattr(signal, f"SIG{name}")
+    before = signal.signal(number, signal.default_int_handler if name == "INT" else _raise)
+    try:
+        yield number
+    finally:
+        signal.signal(number, before)
+
+
+def at_event(work: Callable[[], Any], number: int, name: str = "INT") -> bool:
+    """Run work() with a signal at the event of this number; return whether it was interrupted.
 
     An event is a call of a function of the package, or of the libraries it uses for hooks and
     settings, or the return of a C function to one. Python handles signals there and nowhere else
     (but in loops)."""
-    with _counting(number):
+    with raising(name) as signum:
         try:
-            work()
-        except KeyboardInterrupt:
+            with _counting(number, signum) as count:
+                work()
+        except (KeyboardInterrupt, Exception):
             return True
-    return False  # fewer events, or Python dropped the interrupt in a finaliser
+    # Fewer events, or Python dropped the interrupt in a finaliser; an error may also be handled.
+    return name != "INT" and count[0] >= number
 
 
 def n_events(work: Callable[[], Any]) -> int:
@@ -332,7 +355,7 @@ def n_events(work: Callable[[], Any]) -> int:
 
 
 @contextmanager
-def _counting(number: int) -> Iterator[list[int]]:
+def _counting(number: int, signum: int = signal.SIGINT) -> Iterator[list[int]]:
     count = [0]
 
     def see(frame: FrameType, event: str, _arg: Any) -> None:
@@ -341,7 +364,7 @@ def _counting(number: int) -> Iterator[list[int]]:
         count[0] += 1
         if count[0] == number:
             sys.setprofile(None)
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signum)
 
     sys.setprofile(see)
     try:
@@ -367,15 +390,21 @@ def _matters(file: str) -> bool:
 
 
 class Killer:
-    """Another process, which sends this one SIGINT after a given number of seconds."""
+    """Another process, which sends this one a signal after a given number of seconds."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", KILLER], stdin=subprocess.PIPE, start_new_session=True
+    def __init__(self, name: str = "INT") -> None:
+        self.name, command = (
+            name,
+            [sys.executable, "-c", KILLER, str(int(getattr(signal, f"SIG{name}")))],
         )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def interrupt(self, work: Callable[[], Any], after: float) -> bool:
-        """Run work() with a SIGINT `after` seconds; return whether it was still running then."""
+        """Run work() with a signal `after` seconds; return whether it was still running then."""
+        with raising(self.name):
+            return self._interrupt(work, after)
+
+    def _interrupt(self, work: Callable[[], Any], after: float) -> bool:
         assert self.process.stdin is not None
         inside = True
         try:
@@ -386,9 +415,11 @@ class Killer:
             end = time.monotonic() + after + DROPPED
             while time.monotonic() < end:
                 time.sleep(0.05)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Timeout):
             return inside
-        return True  # Python dropped it in a finaliser
+        except Exception:  # what the operation made of it
+            return True
+        return True  # Python dropped it in a finaliser, or the operation handled it
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -409,12 +440,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.interrupts")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signal", default="INT", choices=SIGNALS)
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--operations", default=",".join(OPERATIONS))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
-    rng, killer, kinds = random.Random(options.seed), Killer(), []
+    rng, killer, kinds = random.Random(options.seed), Killer(options.signal), []
     for name in options.models.split(","):
         subject = Subject(name)
         for what in options.operations.split(","):
@@ -446,7 +477,9 @@ def main() -> int:
     killer.close()
     for (name, what), (n, inside, bad) in sorted(tally.items()):
         print(f"{name:6} {what:13} {n:4} interrupts, {inside:4} within it, {bad} left something")
-    print(f"{done} interrupts in {time.monotonic() - started:.0f} s, {failures} left something")
+    print(
+        f"{done} × SIG{options.signal} in {time.monotonic() - started:.0f} s, {failures} left something"
+    )
     return int(bool(failures))
 
 

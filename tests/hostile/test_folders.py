@@ -281,8 +281,8 @@ def test_what_cannot_be_a_folder_is_said_once_and_for_all(tmp_path, name, why):
     for call in (
         tl.Run,
         lambda path: save_model(model, path),
-        tl.shipped().save,
-        tl.shipped().tokenizer.save,
+        tl.shipped("manual").save,
+        tl.shipped("manual").tokenizer.save,
         lambda path: learn(path),
     ):
         with pytest.raises(

@@ -1,4 +1,4 @@
-"""Ctrl+C during any operation on a model leaves nothing on it, and nothing in the process."""
+"""Ctrl+C or a timeout during any operation on a model leaves nothing on it, or in the process."""
 
 import random
 import signal
@@ -11,13 +11,16 @@ import transformer_lab as tl
 from tests.hostile.interrupts import (
     MODELS,
     OPERATIONS,
+    SIGNALS,
     Before,
     Killer,
     Subject,
+    Timeout,
     at_event,
     does,
     held,
     n_events,
+    raising,
 )
 from tests.missing import package
 from transformer_lab.adapters.interrupts import no_grad, sheltered, together
@@ -54,19 +57,21 @@ def test_an_interrupt_at_any_step_leaves_nothing(subject, what):
     work = skip_unless_done(subject, what)
     before, n = Before(subject), n_events(work)
     rng = random.Random(f"{subject.name} {what}")
-    for number in rng.sample(range(1, n), min(n - 1, SLOW.get(what, EVENTS))):
-        at_event(work, number)
-        assert before.left() == [], f"event {number} of {n}"
+    for i, number in enumerate(rng.sample(range(1, n), min(n - 1, SLOW.get(what, EVENTS)))):
+        at_event(work, number, SIGNALS[i % len(SIGNALS)])
+        assert before.left() == [], f"event {number} of {n}, SIG{SIGNALS[i % len(SIGNALS)]}"
 
 
+@pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("what", ["edit", "trace"])
-def test_an_interrupt_at_every_step_of_our_own_model_leaves_nothing(what):
+def test_an_interrupt_at_every_step_of_our_own_model_leaves_nothing(what, name):
     """At entry and exit of edits and traces; in between, torch computes."""
     subject = Subject("ours")
     work, before = lambda: OPERATIONS[what](subject), Before(subject)
-    n = n_events(work)
-    inside = sum(at_event(work, number) and not _left(before, number) for number in range(1, n, 3))
-    assert inside > n / 6
+    n, first = n_events(work), 1 + SIGNALS.index(name)
+    numbers = range(first, n, 3 * len(SIGNALS))
+    inside = sum(at_event(work, i, name) and not _left(before, i) for i in numbers)
+    assert inside > len(numbers) / 2
 
 
 def _left(before, number):
@@ -75,11 +80,12 @@ def _left(before, number):
     return left
 
 
-def test_an_interrupt_from_outside_leaves_nothing(subject):
-    killer, before, rng = Killer(), Before(subject), random.Random(0)
+@pytest.mark.parametrize("name", SIGNALS)
+def test_an_interrupt_from_outside_leaves_nothing(subject, name):
+    killer, before, rng = Killer(name), Before(subject), random.Random(0)
     try:
         for what in ("trace", "edits", "gradients", "sweep"):
-            for _ in range(3):
+            for _ in range(1):
                 killer.interrupt(lambda w=what: OPERATIONS[w](subject), rng.uniform(0, 0.02))
                 assert before.left() == []
     finally:
@@ -93,49 +99,94 @@ def ctrl_c():
     signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupt_waits_for_the_end_of_an_entry_and_of_an_exit():
-    seen, handler = [], signal.getsignal(signal.SIGINT)
+@pytest.fixture(params=SIGNALS)
+def interrupt(request):
+    """A function that sends this process a signal."""
+    with raising(request.param) as number:
+        yield lambda: signal.raise_signal(number)
+
+
+def handlers():
+    return [signal.getsignal(getattr(signal, f"SIG{name}")) for name in SIGNALS]
+
+
+INTERRUPTED = (KeyboardInterrupt, Timeout)
+
+
+def test_an_interrupt_waits_for_the_end_of_an_entry_and_of_an_exit(interrupt):
+    seen, handler = [], handlers()
 
     @sheltered
     def registered(entry, leaving):
         seen.append("in")
         if entry:
-            ctrl_c()
+            interrupt()
         try:
             yield
         finally:
             if leaving:
-                ctrl_c()
+                interrupt()
             seen.append("out")
 
     for at in ((True, False), (False, True)):
         seen.clear()
-        with pytest.raises(KeyboardInterrupt), registered(*at):
+        with pytest.raises(INTERRUPTED), registered(*at):
             seen.append("body")
         assert seen == (["in", "out"] if at[0] else ["in", "body", "out"])
-        assert signal.getsignal(signal.SIGINT) == handler
+        assert handlers() == handler
     # Nested, it waits for the outermost.
     seen.clear()
-    with (
-        pytest.raises(KeyboardInterrupt),
-        together(registered(True, False), registered(False, False)),
-    ):
+    with pytest.raises(INTERRUPTED), together(registered(True, False), registered(False, False)):
         seen.append("body")
     assert seen == ["in", "in", "out", "out"]
-    assert signal.getsignal(signal.SIGINT) == handler
+    assert handlers() == handler
 
 
-def test_gradients_are_on_again_where_torch_was_interrupted_as_it_switched_them_on():
+def test_gradients_are_on_again_where_torch_was_interrupted_as_it_switched_them_on(interrupt):
     def interrupted():
         torch.set_grad_enabled(False)
-        ctrl_c()
+        interrupt()
 
-    with pytest.raises(KeyboardInterrupt), together():
+    with pytest.raises(INTERRUPTED), together():
         interrupted()
     assert torch.is_grad_enabled()
     with pytest.raises(ZeroDivisionError), no_grad():
         raise ZeroDivisionError
     assert torch.is_grad_enabled()
+
+
+def test_signals_that_wait_are_all_handled():
+    seen = []
+    before = [signal.getsignal(getattr(signal, f"SIG{name}")) for name in SIGNALS]
+    for name in SIGNALS:
+        signal.signal(getattr(signal, f"SIG{name}"), lambda n, _: seen.append(n) or int("x"))
+
+    @sheltered
+    def registered():
+        for name in SIGNALS:
+            signal.raise_signal(getattr(signal, f"SIG{name}"))
+        assert seen == []
+        yield
+
+    try:
+        with pytest.raises(ValueError, match="invalid literal"), registered():
+            pass
+    finally:
+        for name, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(getattr(signal, f"SIG{name}"), handler)
+    assert seen == [getattr(signal, f"SIG{name}") for name in SIGNALS]
+
+
+def test_a_handler_that_raises_nothing_restores_nothing():
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with together():
+            torch.set_grad_enabled(False)
+            ctrl_c()
+        assert not torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(True)
+        signal.signal(signal.SIGINT, before)
 
 
 def test_handlers_of_others_are_called_and_come_back():

@@ -6,6 +6,7 @@ argument's type. Nothing is accepted silently, and nothing hangs.
 
 import dataclasses
 import inspect
+import itertools
 import math
 import typing
 
@@ -196,6 +197,7 @@ GENERATED = {
     datasets.reverse: SMALL,
     datasets.sort: SMALL,
     datasets.induction: dict(length=17, vocab=15, held_out_lags=[6], segment=(4, 8), **SMALL),
+    datasets.little_stories: SMALL,
     datasets.reports: SMALL,
     datasets.stories: SMALL,
     datasets.agreement: dict(labels=4, **SMALL),
@@ -383,3 +385,62 @@ def test_a_notebook_is_run_with_values_that_can_be_written_down(tmp_path):
                 1
             ]
             assert f"{name}=" in said or f"{name} must" in said
+
+
+def _paths(tmp_path):
+    """Every kind of function that reads or writes where it is told: (argument, function of it)."""
+    from tests.factories import small
+    from transformer_lab.analysis.patching.circuit_scores import Circuit
+    from transformer_lab.analysis.reports import report, reproduce
+    from transformer_lab.datasets.reading import read_text
+    from transformer_lab.datasets.samples import write_samples
+    from transformer_lab.files import onnx_files, safefiles
+    from transformer_lab.lessons import copying
+    from transformer_lab.lessons.homework.gradebook import Gradebook
+    from transformer_lab.pretrained import loading
+    from transformer_lab.tokenizers import CharTokenizer, load_tokenizer
+    from transformer_lab.training.toml import read_config
+    from transformer_lab.views.pages.export import notebook_to_html
+
+    model = small(n_ctx=8)
+    view = tl.views.HeadView(tl.trace(model, [1, 2, 3]))
+    swept = tl.sweep_heads(model, [1, 2, 3])
+    notebook = tmp_path / "n.ipynb"
+    notebook.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    return {
+        "path": [
+            view.save_html,
+            view.save,
+            swept.to_csv,
+            Circuit.from_json,
+            reproduce.again,
+            read_text,
+            lambda path: report.report(swept, path),
+            onnx_files.read_onnx,
+            safefiles.read_json,
+            safefiles.read_tensors,
+            read_config,
+            lambda path: Gradebook(path, "01"),
+            lambda path: notebook_to_html(notebook, path),
+        ],
+        "folder": [
+            lambda folder: tl.save_model(model, folder),
+            tl.load_model,
+            load_tokenizer,
+            tl.Run,
+            CharTokenizer.train("ab").save,
+            write_samples,
+            copying.compare,
+            tl.watching.TensorBoard,
+        ],
+        "source": [loading.load_tokenizer],
+        "notebook": [lambda notebook: notebook_to_html(notebook, "a.html")],
+    }
+
+
+@pytest.mark.badinput
+def test_what_is_no_path_is_refused_by_its_argument_s_name(tmp_path):
+    for name, functions in _paths(tmp_path).items():
+        for function, value in itertools.product(functions, (None, 3, True, b"x", ["a"])):
+            with pytest.raises(ValueError, match=rf"^{name} must be a string or a path, got "):
+                function(value)

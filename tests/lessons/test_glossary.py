@@ -42,6 +42,9 @@ WORDS = {  # entries that lessons mention by another word
     "dropout": "dropout",
     "value-weighted": "value length",
     "duplicate-token-head": "duplicate token",
+    "padding": "padd",
+    "adapter": "namednetwork",
+    "learning-rate-schedule": "learning rate",
 }
 
 

@@ -107,6 +107,10 @@ WRONG = {
             lambda s: s.masked_fill(torch.ones_like(s).tril(-1).bool(), -1e9),
             "inverted",
         ),
+        "zeros for the future": (
+            lambda s: (low := s.tril()).masked_fill(low == 0, -math.inf),
+            "A real score may be 0",
+        ),
         "in place": (
             lambda s: s.masked_fill_(torch.ones_like(s).triu(1).bool(), -math.inf),
             "changes the tensor passed to it",

@@ -203,6 +203,25 @@ def generate_again(model, tokens, n, n_ctx, choose):
     return generate_again(model, torch.hstack((tokens, new.unsqueeze(1))), n - 1, n_ctx, choose)
 
 
+@torch.no_grad()
+def generate_cut(model, tokens, n, n_ctx, choose):
+    for _ in range(n):
+        tokens = tokens[:, -n_ctx:]
+        tokens = torch.cat((tokens, choose(model(tokens)[:, -1])[:, None]), 1)
+    return tokens
+
+
+def generate_cut_first(model, tokens, n, n_ctx, choose):
+    """Accepted before, since no text was longer than n_ctx at first."""
+    return solutions.generate(model, tokens[:, -n_ctx:], n, n_ctx, choose)
+
+
+def generate_cut_last(model, tokens, n, n_ctx, choose):
+    for _ in range(n):
+        tokens = solutions.generate(model, tokens, 1, n_ctx, choose)[:, -n_ctx:]
+    return tokens
+
+
 def with_gradients(model, tokens, n, n_ctx, choose):
     for _ in range(n):
         new = choose(model(tokens[:, -n_ctx:])[:, -1])[:, None]
@@ -227,7 +246,12 @@ WRONG = {
         "a plain list": (PlainList, ["blocks.0.", "plain list", "nn.ModuleList"]),
         "not tied": (Untied, ["Tie it to the embedding"]),
     },
-    "generate": {"gradients on": (with_gradients, "torch.no_grad()")},
+    "generate": {
+        "gradients on": (with_gradients, "torch.no_grad()"),
+        "the text is cut": (generate_cut, "keep the whole text"),
+        "the text is cut at first": (generate_cut_first, "keep the whole text"),
+        "the text is cut at last": (generate_cut_last, "keep the whole text"),
+    },
 }
 
 
@@ -308,7 +332,7 @@ def test_a_method_that_is_not_written_is_empty_and_an_error_names_its_line(judge
 
 
 def test_the_solutions_agree_with_the_package_and_with_the_model_that_ships():
-    shipped = tl.shipped().model
+    shipped = tl.shipped("manual").model
     c = shipped.config
     config = config_of(
         vocab_size=c.vocab_size,

@@ -12,6 +12,7 @@ from tests.lessons.answers import checks_of
 from transformer_lab.lessons.graders import find
 from transformer_lab.lessons.solutions import lesson_08 as solutions
 from transformer_lab.lessons.solutions.lesson_05 import SelfAttention
+from transformer_lab.optim import noam
 
 
 def mask_by_comparing(target, pad_id):
@@ -262,6 +263,21 @@ def loop_by_hand(model, batches, steps, lr, warmup, smoothing):
     return torch.tensor(losses, dtype=torch.float64)
 
 
+def loop_with_noam(model, batches, steps, lr, warmup, smoothing):
+    """Equation 3 as it is."""
+    peak = noam(warmup, d_model=model.embedding.weight.shape[1], warmup=warmup)
+    return loop_by_hand(model, batches, steps, peak, warmup, smoothing)
+
+
+def loop_with_decay(model, *settings):
+    """The losses are right, and the weights change once more."""
+    losses = loop_by_hand(model, *settings)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(0.9)
+    return losses
+
+
 def loop_by_the_paper(model, batches, steps, lr, warmup, smoothing):
     optimizer = torch.optim.Adam(model.parameters(), lr, (0.9, 0.98), 1e-9)
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
@@ -317,6 +333,14 @@ WRONG = {
         "no encode": (block(OneForward, OneForward.forward, encode=None), ["no method `encode`"]),
         "head not tied": (Untied, "Tie it to the embedding"),
         "a plain list": (PlainList, ["encoder.0.", "nn.ModuleList"]),
+    },
+    "train_translator": {
+        "the paper's rate": (loop_with_noam, ["0.861 times the right ones", "its peak"]),
+        "the paper's rate times lr": (
+            lambda m, b, n, lr, w, *more: loop_by_hand(m, b, n, lr / w**0.5, w, *more),
+            "0.577 times the right ones",
+        ),
+        "weights that decay": (loop_with_decay, "of the losses, followed by the model's weights"),
     },
 }
 

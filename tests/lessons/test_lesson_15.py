@@ -184,3 +184,23 @@ def test_the_solutions_agree_with_the_package():
     torch.testing.assert_close(made, f(x))
     norm = block.norm1
     torch.testing.assert_close(solutions.rms_norm(x, norm.weight, norm.eps), norm(x))
+
+
+def test_gains_limit_a_rotary_score_by_their_largest_not_by_their_product():
+    """What question 15.5 says of QK-norm with learned gains."""
+    d = 16
+    turn = tl.Rotary().build(d_model=d, n_heads=1, d_head=d, n_ctx=200)
+    gains_q = torch.tensor([4.0, 0.25]).repeat_interleave(d // 2)
+    gains_k = gains_q.flip(0)
+    places = torch.arange(200)
+    query = torch.randn(200, d, generator=torch.Generator().manual_seed(0))
+    query[0], key = torch.eye(d)[0], torch.eye(d)[d // 2]  # the two numbers of one pair
+    length = d**0.5
+    q = length * query / query.norm(dim=-1, keepdim=True) * gains_q
+    scores = (
+        turn.rotate(q[:, None, None], places[:1])
+        @ turn.rotate((length * key * gains_k).expand(1, 1, 200, d), places).mT
+    )
+    largest = (scores / length).abs().max()
+    assert largest > 10 * length * (gains_q * gains_k).max()
+    assert largest <= length * gains_q.max() * gains_k.max()

@@ -278,7 +278,8 @@ def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
     ]
     each = progress().each().splitlines()
     assert each[0] == f"· {len(solved)} of {len(known)} exercises done"
-    assert len(each) == 1 + len(known)
+    assert len(each) == 1 + len(known) + 1
+    assert each[-1].strip() == f"Next: `{second}` in lesson 02."
     assert f"  {third[0]}: solved on 2026-01-01" in each
     assert f"  {third[1]}: open" in each
 
@@ -288,6 +289,32 @@ def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
     assert card.tone == "good"
     [line] = card.lines
     assert line.startswith("Lessons done: 00b, 01, 02, 03, ")
+
+
+def test_a_lesson_begins_with_where_its_learner_stopped(runs):
+    first, second, *_ = (n.partition("/")[2] for n in progress().known if n.startswith("05/"))
+    open_ = presets("05").card()
+    assert open_.lines == [f"The first exercise: `{first}` in lesson 05."]
+    here = [name for name in progress().known if name.startswith("05/")]
+    runs.mkdir(exist_ok=True)
+
+    def solve(names):
+        solved = dict.fromkeys(names, "2026-01-01")
+        (runs / "progress.json").write_text(json.dumps({"version": 1, "solved": solved}))
+
+    solve(["05/" + first])
+    assert presets("05").card().lines == [
+        f"Solved: `{first}` (1 of {len(here)}).",
+        f"Next: `{second}` in lesson 05.",
+    ]
+    assert presets("05", answers="solutions").card().lines == []  # nobody's progress
+    solve(here)
+    [solved, following] = presets("05").card().lines
+    assert solved.endswith(f"({len(here)} of {len(here)}).")
+    assert following == "Next: `pairwise_distances` in lesson 00b."  # the first that is open
+    assert presets("00").card().lines == [following]  # a lesson without exercises
+    solve(progress().known)
+    assert presets("00").card().lines == []
 
 
 def test_the_end_of_a_lesson_tells_of_one_exercise_and_of_several(runs):

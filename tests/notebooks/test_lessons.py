@@ -82,7 +82,7 @@ def test_a_lesson_runs_to_its_end_and_our_solutions_are_right_in_it(path, tmp_pa
     assert solved.count(" is right.") >= len(names)
     assert solved.count("our solution's ") == len(names)
     assert "the reference" not in solved
-    assert out.stat().st_size < 3.5 * MEBIBYTE
+    assert out.stat().st_size < 3.75 * MEBIBYTE
     assert "application/vnd.jupyter.widget-view+json" not in unsolved + solved
 
 
@@ -135,6 +135,7 @@ def test_lessons_have_their_shape(path):
         "One step further",
         "(glossary.md#",
         "**Read next:**",
+        "**Next:**",
     ):
         assert element in prose, f"{path.name} lacks {element!r}"
     assert "claim(" in code

@@ -172,7 +172,7 @@ def test_nothing_is_left_behind(tiny):
 
 
 def test_a_text_model_names_its_tokens():
-    model = tl.shipped()
+    model = tl.shipped("manual")
     assert circuits.qk_circuit(model, 0, 1).best(5, 1)[0][0]
 
 

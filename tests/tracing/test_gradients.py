@@ -215,7 +215,7 @@ def test_the_last_token_is_the_last_real_one():
 
 
 def test_texts_of_a_text_model():
-    model = tl.shipped()
+    model = tl.shipped("manual")
     trace = model.trace("for key in self.", gradients="key")
     token = model.tokenizer.encode("key")
     assert len(token) == 1

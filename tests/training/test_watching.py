@@ -2,9 +2,10 @@
 
 import inspect
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 
 import transformer_lab as tl
 from tests.factories import Counting, Watch, learner, weights
@@ -177,6 +178,47 @@ def test_an_end_that_fails_is_named_and_the_others_end():
     assert after.events[-1] == ("finish", "finished")
 
 
+class Unwritable(Exception):
+    def __str__(self):
+        raise RuntimeError("no str")
+
+
+@pytest.mark.badinput
+def test_an_error_that_cannot_be_written_does_not_stop_training():
+    class Fails(Watch):
+        def update(self, step, model):
+            raise Unwritable
+
+    with pytest.warns(UserWarning, match=r"Fails failed at step 1 \(Unwritable: Unwritable\)"):
+        assert len(list(tl.train(learner(), Counting(), steps=3, watch=Fails()))) == 3
+
+    def loss(output, batch):
+        raise Unwritable
+
+    watch = Watch()
+    with pytest.raises(Unwritable):
+        list(tl.train(learner(), Counting(), steps=3, watch=watch, loss=loss))
+    assert watch.events[-1] == ("finish", "failed at step 0: Unwritable: Unwritable")
+
+
+@pytest.mark.parametrize("where", ["start", "update", "finish", "body"])
+def test_gradients_that_are_left_switched_off_are_on_in_the_next_step(where):
+    plain, model, watch = learner(), learner(), Watch()
+    off = lambda *_: torch.set_grad_enabled(False)  # noqa: E731
+    if where != "body":
+        setattr(watch, where, off)
+    list(tl.train(plain, Counting(), steps=3))
+    try:
+        for _ in tl.train(model, Counting(), steps=3, watch=watch):
+            if where == "body":
+                off()
+        assert torch.is_grad_enabled() == (where != "body")  # the caller's own
+    finally:
+        torch.set_grad_enabled(True)
+    for ours, theirs in zip(weights(model), weights(plain), strict=True):
+        assert ours.equal(theirs)
+
+
 @pytest.mark.badinput
 def test_a_start_that_fails_is_raised_before_anything_is_learned(monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)  # as if it were not installed
@@ -190,7 +232,10 @@ def test_a_start_that_fails_is_raised_before_anything_is_learned(monkeypatch):
 
 
 @pytest.mark.badinput
-@pytest.mark.parametrize("watch", [3, [Watch(), "loss"], Watch, lambda step: None])
+@pytest.mark.parametrize(
+    "watch",
+    [3, [Watch(), "loss"], Watch, lambda step: None, SimpleNamespace(start=1, update=2, finish=3)],
+)
 def test_what_is_no_watch_is_refused_at_the_call(watch):
     with pytest.raises(ValueError, match="watch must be an object with the methods start, update"):
         tl.train(learner(), Counting(), steps=2, watch=watch)

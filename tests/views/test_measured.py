@@ -14,7 +14,7 @@ TEXT = "for key in self.keys:\n    if key not in self."
 
 @pytest.fixture(scope="module")
 def model():
-    return tl.shipped()
+    return tl.shipped("manual")
 
 
 @pytest.fixture(scope="module")

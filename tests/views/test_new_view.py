@@ -47,7 +47,7 @@ from transformer_lab import views
 assert "ToyView" in views.__all__
 view = views.ToyView("Toy", number=7)
 page = view.to_html()
-assert "tl-view-toy .tl-number" in page and "class ToyViewer" in page and '"number":7' in page
+assert ".tl-view.tl-view-toy {" in page and "tl-number { font-weight" in page and "class ToyViewer" in page and '"number":7' in page
 print(repr(view))
 """
 
@@ -63,7 +63,7 @@ def test_a_new_view_is_a_folder_and_a_line(tmp_path):
     (folder / "__init__.py").write_text('"""A view for a test."""\n')
     (folder / "view.py").write_text(VIEW)
     (folder / "view.js").write_text(SCRIPT)
-    (folder / "view.css").write_text(".tl-view.tl-view-toy .tl-number { font-weight: 600; }\n")
+    (folder / "view.css").write_text(".tl-number { font-weight: 600; }\n")
     with open(copy / "views" / "__init__.pyi", "a") as file:
         file.write("from .toy.view import ToyView as ToyView\n")
     run = subprocess.run(

@@ -12,8 +12,9 @@ import transformer_lab as tl
 from tests.every_view import VIEWS
 from tests.factories import WORDS, small
 from transformer_lab import views
-from transformer_lab.views.patches.look import weight_of
+from transformer_lab.views.shared.javascript import call
 from transformer_lab.views.shared.messages import messages
+from transformer_lab.views.shared.modules import VIEWS as FOLDER
 
 MIME = "application/vnd.plotly.v1+json"
 
@@ -116,7 +117,8 @@ def check_patches(view, figure):
     (z,) = maps(figure)
     patches = view.trace.patches
     codes = view._data.codes(view.query)[view.layer, view.head]
-    whole = [weight_of(int(code)) for code in codes]
+    codecs = FOLDER / "shared" / "codecs.js"
+    whole = [call(codecs, "weightOf", int(code)) for code in codes]
     assert z.shape == (patches.rows, patches.columns)
     np.testing.assert_allclose(
         z.ravel(), whole[patches.start : patches.start + patches.n], rtol=1e-6

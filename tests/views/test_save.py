@@ -16,6 +16,7 @@ import transformer_lab as tl
 from tests.every_view import VIEWS
 from tests.factories import small
 from transformer_lab import views
+from transformer_lab.views.shared import base
 
 
 def head(view):
@@ -90,7 +91,7 @@ def embedding(view):
 
 def patching(view):
     """The same grids, computed again."""
-    again = tl.patching_grid(tl.shipped(), *view.prompts, sites=["z", "k"], by="both")
+    again = tl.patching_grid(tl.shipped("manual"), *view.prompts, sites=["z", "k"], by="both")
     exact = again["k"].exact.clone()
     exact[view.grids["k"].exact.isnan()] = torch.nan
     return {
@@ -230,7 +231,7 @@ def test_a_number_is_no_bool_and_in_its_range(made, name):
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_pictures_say_what_they_show(made, name, tmp_path):
+def test_pictures_say_what_they_show(made, name, tmp_path, monkeypatch):
     view = made(name)
     svg, png = (
         view.save(tmp_path / "v.svg").read_bytes(),
@@ -242,14 +243,24 @@ def test_pictures_say_what_they_show(made, name, tmp_path):
     assert f'"view": "{name}"'.encode() in png
     width, height = struct.unpack(">II", png[16:24])
     assert width > 1000 and height > 300
+    # In a notebook, also that they do not follow clicks; in files, which are made on request, not.
+    figures, png_of = [], base.png_of
+    monkeypatch.setattr(base, "png_of", lambda one: figures.append(one) or png_of(one))
     data, metadata = view._repr_mimebundle_()
-    assert metadata["image/png"]["alt"].endswith(view.sentence)
+    said, _, note = metadata["image/png"]["alt"].rpartition(f" {name}")
+    assert said.endswith(view.sentence)
+    assert note.endswith("as it was when the cell ran. Later clicks are not in this picture.")
+    assert not any("Later clicks" in one.get_text() for one in view.figure().texts)
+    (figure,) = figures
+    (written,) = [one for one in figure.texts if one.get_text() == name + note]
+    box = written.get_window_extent()
+    assert box.y0 > 0 and not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
     assert data["text/plain"].startswith(f"<{name}: ")
     assert np.ptp(imread(io.BytesIO(data["image/png"]))) > 0.5 and len(data["image/png"]) < 400_000
 
 
 def test_a_file_says_what_was_chosen_and_how_it_was_computed(tmp_path):
-    model = tl.shipped()
+    model = tl.shipped("manual")
     view = views.Explorer(model, "for key in self.", edits=[tl.ablate(0, 1)], layer=1, head=2)
     view.selected, view._options = (3, None), {"hide_first": True, "weights": "value"}
     told = view.to_dict()

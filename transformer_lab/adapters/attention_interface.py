@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..attention import Site, Tap
 from . import attention_function
 from .attention_function import ADDITIVE, NAME
+from .checkpointing import computing_again
 from .hooks import SESSION, Hook, claim, hook, release, remove_all
 from .inline_attention import Watching
 from .interrupts import sheltered
@@ -58,7 +58,6 @@ class Session:
         self.structure = structure or Structure(model)
         self.settings = Settings(self.structure.names)
         self.passes: dict[int, _Pass] = {}  # by thread
-        self.repeated: set[nn.Module] = set()  # blocks that ran more than once in a pass
         self.hooks: list[Hook] = []
         self.following = Following(self.structure, self._is_watched)
 
@@ -143,7 +142,7 @@ class Session:
         now.turns[block] = turn + 1
         now.entered[stack.key] = entered = now.entered.get(stack.key, -1) + 1
         if turn:
-            self.repeated.add(block)
+            now.repeated.add(block)
         layer = entered if stack.shared else (index + turn * len(stack.blocks)) * stack.each
         now.layers[stack.path] = stack.first + layer
         now.called.clear()
@@ -170,7 +169,7 @@ class Session:
             return stack.first if found is None else found
         layer = self.structure.place_of(inside, stack)
         if again and (
-            stack.shared or stack.blocks[(layer - stack.first) // stack.each] in self.repeated
+            stack.shared or stack.blocks[(layer - stack.first) // stack.each] in self.now.repeated
         ):
             raise AdapterError(
                 f"{type(inside).__name__} is used in several layers, and with gradient "
@@ -238,6 +237,7 @@ class _Pass:
     def __init__(self, n_tokens: dict[str, int | None], n_before: int | None):
         self.n_tokens, self.n_before = n_tokens, n_before
         self.turns: dict[nn.Module, int] = {}
+        self.repeated: set[nn.Module] = set()  # blocks that ran more than once
         # Keyed by the stack's path, which a copy of a tapped model has too.
         self.entered: dict[str, int] = {}
         self.layers: dict[str, int] = {}
@@ -258,11 +258,6 @@ class _Called:
         same = all(ref is not None and x is not None and ref() is x for ref, x in pairs)
         self.part += same
         return same
-
-
-def computing_again() -> bool:
-    """Whether this is a backward pass, in which a checkpointed layer is recomputed."""
-    return torch._C._current_graph_task_id() != -1
 
 
 def _n_before(kwargs: dict[str, Any]) -> int | None:
@@ -305,6 +300,25 @@ def remove_tap(model: Any, tap: Tap) -> None:
         session.taps = tuple(t for t in session.taps if t is not tap)
         if not session.taps:
             session.close()
+
+
+def pass_of(model: Any) -> Any:
+    """The state of this thread's pass of a model that is tapped, for `resumed`."""
+    session = model.__dict__.get(SESSION)
+    return None if session is None else session.now
+
+
+@sheltered
+def resumed(model: Any, state: Any) -> Iterator[None]:
+    """While open, a layer that this thread recomputes belongs to an earlier pass."""
+    passes = model.__dict__[SESSION].passes if state is not None else {}
+    thread = threading.get_ident()
+    before = passes.get(thread)
+    passes[thread] = state
+    try:
+        yield
+    finally:
+        passes.update({thread: before}) if before is not None else passes.pop(thread, None)
 
 
 @sheltered
@@ -424,7 +438,16 @@ def output_projection(model: Any, names: dict[nn.Module, str], call: Any) -> Ten
 
 
 def remark(structure: Structure) -> str:
-    """A note on how heads pair up in a model with differential attention; empty for others."""
+    """A note on how heads pair up in a model with differential attention, or on a model with two
+    kinds of ALiBi; empty for others."""
+    model: Any = structure.model
+    if getattr(model.config, "alibi", False) and structure.own and model._supports_sdpa:
+        own = model.config._attn_implementation
+        return (
+            "The eager attention of this model adds ALiBi's bias to its scores twice and its sdpa "
+            "attention once, so their patterns and logits differ. This is the pass of "
+            f"attn_implementation={own!r}, with which it was loaded."
+        )
     if not any(hasattr(m, BETWEEN) for m in structure.attention):
         return ""
     heads = structure.told_heads("decoder")

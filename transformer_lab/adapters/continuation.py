@@ -58,14 +58,19 @@ def go_on(
         kept = _with_cache(network, tokens, most, written, replace(sampling))
         if kept is not None:
             return kept
-    own = getattr(getattr(network.module, "generation_config", None), "eos_token_id", None)
-    ends = {eos_id, *(own if isinstance(own, list) else [own])}
+    ends = ends_of(network.module, eos_id)
     sampling = replace(sampling)
     found: list[int] = []
     while len(found) < most and not (found and found[-1] in ends):
         logits = _plain(network, tokens, written, found)[:, -1]
         found.append(int(sampling.take(logits.float())))
     return found
+
+
+def ends_of(module: Any, eos_id: int | None) -> set[int]:
+    """Ids after which a model writes no more: its tokenizer's and those of its settings."""
+    own = getattr(getattr(module, "generation_config", None), "eos_token_id", None)
+    return {eos_id, *(own if isinstance(own, list) else [own])} - {None}
 
 
 def _plain(network: Network, tokens: Tensor, written: Tensor | None, more: list[int]) -> Tensor:

@@ -43,6 +43,35 @@ class _Ours(partial):
     """A function that this package has hooked."""
 
 
+class Passes(list):
+    """The passes of a model during `tl.edit`, counted by a hook on it."""
+
+    def __call__(self, *_: Any) -> None:
+        self.append(1)
+
+
+def is_edited(module: nn.Module) -> bool:
+    """Whether a `tl.edit` of this model is open."""
+    hooks = module._forward_pre_hooks.values()
+    return any(isinstance(call, _Ours) and isinstance(call.func, Passes) for call in hooks)
+
+
+def hooked_everywhere() -> bool:
+    """Whether a function is hooked on every module there is."""
+    return any(vars(nn.modules.module)[f"_global{name}"] for name in _HOOKS)
+
+
+def foreign_hooks(module: nn.Module) -> bool:
+    """Whether other code has hooked a module. Hooks of transformers and PEFT capture outputs, or
+    make them require gradients; they change no number."""
+    own = (call for name in _HOOKS for call in getattr(module, name).values())
+    return any(
+        not isinstance(call, _Ours)
+        and (getattr(call, "__module__", "") or "").split(".")[0] not in ("transformers", "peft")
+        for call in own
+    )
+
+
 class Hook:
     """A hook of ours on a module, until `remove`."""
 

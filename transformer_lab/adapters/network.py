@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -293,6 +293,10 @@ class Network(Tapped):
         """
         raise AdapterError("it made no call to it")
 
+    def remarks(self, inputs: Inputs) -> str:
+        """Sentences on what a pass over these inputs does that is not obvious; empty if nothing."""
+        return ""
+
     def missing(self, kinds: Collection[str]) -> str:
         """A sentence on what a pass that showed attention of these kinds did not show, and why;
         empty if it showed all."""
@@ -359,6 +363,15 @@ class Network(Tapped):
             yield
         finally:
             self.remove_tap(tap)
+
+    def pass_now(self) -> Any:
+        """What `resumed` needs to know of this thread's pass."""
+        return None
+
+    def resumed(self, state: Any) -> AbstractContextManager[None]:
+        """While open, what this thread recomputes for gradient checkpointing belongs to the pass
+        that was in this state."""
+        return nullcontext()
 
     @contextmanager
     def watching_stream(self, tap: Tap) -> Iterator[None]:

@@ -5,17 +5,20 @@ in earlier sentences, and what it answers without them.
 from __future__ import annotations
 
 import operator
-from collections import Counter
+import sys
+import time
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..arguments import shown
+from ..arguments import said_by, shown
 from ..edits.constructors import knock_out
 from ..edits.interventions import edit
 from ..edits.kinds import Edit
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from ..tracing.trace import Trace
 
 Span = tuple[int, int]
+SECONDS = 10  # of this thread that a template may take for one conversation
+LONGEST = 10_000_000  # characters that it may write
+RENDERED = 100  # turns whose ends are where the template's text of them alone ends
 _PROBE = [
     {"role": role, "content": f"({i})"} for i, role in enumerate(("user", "assistant", "user"))
 ]
@@ -71,13 +77,7 @@ def passage(model: Any, text: Any) -> Passage | None:
     if isinstance(text, str) or not isinstance(text, Sequence):
         return None
     messages = checked_messages(text, answered=True)
-    words, ids, segments = conversation(model, messages)
-    if model.n_ctx is not None and len(ids) > model.n_ctx:
-        raise ChatError(
-            f"the conversation has {len(ids)} tokens and {model.name} reads {model.n_ctx}; leave out "
-            "earlier messages"
-        )
-    return Passage(words, ids, segments)
+    return Passage(*conversation(model, messages))
 
 
 @dataclass(frozen=True)
@@ -245,13 +245,8 @@ def _answered(
     cut: tuple[Any, ...] = (),
     of: Chat | None = None,
 ) -> Chat:
-    _, ids, segments = conversation(model, messages)
+    _, ids, segments = conversation(model, messages, room=1)
     room = None if model.n_ctx is None else model.n_ctx - len(ids)
-    if room is not None and room < 1:
-        raise ChatError(
-            f"the conversation has {len(ids)} tokens and {model.name} reads {model.n_ctx}, so there is no "
-            "room for an answer; leave out earlier messages"
-        )
     given = torch.tensor(ids)
     rest = dict(options)
     most = rest.pop("max_new_tokens")
@@ -315,7 +310,7 @@ def checked_messages(messages: Any, *, answered: bool = False) -> list[dict[str,
 
 
 def conversation(
-    model: Any, messages: list[dict[str, str]]
+    model: Any, messages: list[dict[str, str]], room: int = 0
 ) -> tuple[str, list[int], dict[str, Span]]:
     """Return a conversation as its template writes it, its tokens up to where the answer begins,
     and its segments.
@@ -324,9 +319,13 @@ def conversation(
     answer, unless the assistant has spoken last. A token that belongs to two turns is in the later
     one.
 
+    Args:
+        room: the number of tokens for which the model must have room after them.
+
     Raises:
-        ChatError: for a model that is not a decoder or has no chat template, and messages that the
-            template rejects.
+        ChatError: for a model that is not a decoder or has no chat template, messages that the
+            template rejects, a template that writes nothing or without end, and more tokens than
+            the model reads.
     """
     inner: Any = getattr(model.tokenizer, "inner", None)
     name = model.name
@@ -340,16 +339,24 @@ def conversation(
             "text"
         )
     asks = messages[-1]["role"] != "assistant"
-    text = _rendered(inner, messages, name, asks=asks)
-    encode = lambda part: inner(part, add_special_tokens=False)["input_ids"]  # noqa: E731
-    ids, special = encode(text), set(inner.all_special_ids)
-    ends = [0]
-    for i, message in enumerate(messages, 1):
-        ends.append(_end(inner, messages[:i], name, text, message["content"].strip(), ends[-1]))
-    cuts = [_common(encode(text[:end]), ids) for end in ends[1:]]
+    template = _Template(inner, name)
+    text = template(messages, asks=asks)
+    tokens = _Tokens(inner, text)
+    ids, special = tokens.ids, set(inner.all_special_ids)
+    if not ids:
+        raise ChatError(
+            f"the chat template of {name} writes nothing for these messages; give it plain text"
+        )
+    if model.n_ctx is not None and len(ids) + room > model.n_ctx:
+        why = ", so there is no room for an answer" if room else ""
+        raise ChatError(
+            f"the conversation has {len(ids)} tokens and {name} reads {model.n_ctx}{why}; leave out "
+            "earlier messages"
+        )
+    cuts = [tokens.until(end) for end in _ends(template, messages, text)]
     cuts = [*cuts[: len(cuts) if asks else -1], len(ids)]
     roles = [message["role"] for message in messages] + ["assistant"] * asks
-    own = _common(encode(text[: _before_first(inner, messages, name, text)]), ids)
+    own = tokens.until(_before_first(template, messages, text))
     if any(i not in special for i in ids[:own]):  # the template begins with a prompt of its own
         cuts, roles = [own, *cuts], ["system", *roles]
     several, met = Counter(roles), Counter()
@@ -366,32 +373,112 @@ def conversation(
     return text, ids, segments
 
 
-def _rendered(inner: Any, messages: Sequence[Any], name: str, *, asks: bool) -> str:
-    try:
-        return inner.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks)
-    except Exception as error:  # a template is a program: it may fail in any way
-        raise ChatError(
-            f"the chat template of {name} refuses these messages: {str(error).splitlines()[0]}"
-        ) from error
+class _TooLong(ChatError):
+    """A template that takes too long, or writes too much."""
 
 
-def _end(
-    inner: Any, messages: Sequence[Any], name: str, text: str, content: str, start: int
-) -> int:
-    """Return where the last of these messages ends in the text: where the template's text of them
-    alone ends, if the text begins with that, else where the words of the message end.
-    """
-    try:
-        alone = _rendered(inner, messages, name, asks=False)
-    except ChatError:  # the template may reject the first part of a conversation
-        alone = ""
-    if len(alone) > start and text.startswith(alone):
-        return len(alone)
-    found = text.find(content, start)
-    return start if found < 0 else found + len(content)
+class _Template:
+    """The chat template of a model, with the time that is left to it. (A template is a stranger's
+    program. It runs in this thread, where its steps can be counted on every system.)"""
+
+    def __init__(self, inner: Any, name: str):
+        self._inner, self._name = inner, name
+        self._end, self._steps = time.thread_time() + SECONDS, 0
+
+    def __call__(self, messages: Sequence[Any], *, asks: bool) -> str:
+        before = sys.gettrace()
+        try:
+            if _is_huge(self._inner.get_chat_template()):
+                raise ValueError(f"it computes with powers, or numbers above {LONGEST:,}")
+            sys.settrace(self._step)
+            text = self._inner.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=asks
+            )
+        except _TooLong:
+            raise
+        except Exception as error:  # a template is a program: it may fail in any way
+            raise ChatError(
+                f"the chat template of {self._name} refuses these messages: {said_by(error)}"
+            ) from error
+        finally:
+            sys.settrace(before)
+        if len(text) > LONGEST:
+            raise _TooLong(
+                f"the chat template of {self._name} writes {len(text):,} characters, and at most "
+                f"{LONGEST:,} are read; give it plain text"
+            )
+        return text
+
+    def _step(self, frame: Any, event: str, given: Any) -> Any:
+        self._steps += 1
+        if not self._steps % 256 and time.thread_time() > self._end:
+            raise _TooLong(
+                f"the chat template of {self._name} has not ended after {SECONDS} s; leave out earlier "
+                "messages, or give it plain text"
+            )
+        return self._step
 
 
-def _before_first(inner: Any, messages: Sequence[Any], name: str, text: str) -> int:
+@lru_cache(maxsize=64)
+def _is_huge(template: str) -> bool:
+    """Whether one step of a template may fill the memory, which no count of steps would stop."""
+    from jinja2 import Environment
+
+    return any(
+        value == "**" or (kind == "integer" and int(value.replace("_", ""), 0) > LONGEST)
+        for _, kind, value in Environment().lex(template)
+    )
+
+
+class _Tokens:
+    """The tokens of a text, and how many of them belong to its beginning."""
+
+    def __init__(self, inner: Any, text: str):
+        self._inner, self._text = inner, text
+        fast = getattr(inner, "is_fast", False)
+        given = inner(text, add_special_tokens=False, return_offsets_mapping=fast)
+        self.ids: list[int] = given["input_ids"]
+        special = set(inner.all_special_ids)  # may take the blanks behind them
+        spans = zip(self.ids, given.get("offset_mapping", ()), strict=False)
+        self._ends = [a + 1 if i in special else b for i, (a, b) in spans]
+
+    def until(self, end: int) -> int:
+        """How many tokens end before this character."""
+        if self._ends:
+            return bisect_right(self._ends, end)
+        part = self._inner(self._text[:end], add_special_tokens=False)["input_ids"]
+        pairs = zip(part, self.ids, strict=False)
+        return next((i for i, (x, y) in enumerate(pairs) if x != y), min(len(part), len(self.ids)))
+
+
+def _ends(template: _Template, messages: Sequence[Any], text: str) -> list[int]:
+    """Where each message ends in the text: where the template's text up to it alone ends, if the
+    text begins with that, else where its words end. After many messages it is where the words end
+    and what has always followed those of that role, since each text is longer than the one before."""
+    ends, marks = [0], defaultdict[str, set[str]](set)
+    for i, message in enumerate(messages, 1):
+        role, content = message["role"], message["content"].strip()
+        at = text.find(content, ends[-1])
+        at = ends[-1] if at < 0 else at + len(content)
+        if i > RENDERED and at > ends[-1] and len(marks[role]) == 1:
+            (mark,) = marks[role]
+            if text.startswith(mark, at):
+                ends.append(at + len(mark))
+                continue
+        try:
+            alone = template(messages[:i], asks=False)
+        except _TooLong:
+            raise
+        except ChatError:  # the template may reject the first part of a conversation
+            alone = ""
+        if len(alone) > ends[-1] and text.startswith(alone):
+            marks[role].add(alone[at:])
+            at = len(alone)
+        ends.append(at)
+    return ends[1:]
+
+
+def _before_first(template: _Template, messages: Sequence[Any], text: str) -> int:
     """Return where the user's first message begins, including its turn marker, if it is the first
     of all; else 0. The marker is the text before a later message of the user.
     """
@@ -399,8 +486,8 @@ def _before_first(inner: Any, messages: Sequence[Any], name: str, text: str) -> 
     try:
         if first["role"] != "user":
             return 0
-        whole = _rendered(inner, _PROBE, name, asks=False)
-        before = _rendered(inner, _PROBE[:2], name, asks=False)
+        whole = template(_PROBE, asks=False)
+        before = template(_PROBE[:2], asks=False)
     except ChatError:
         return 0
     at, last = text.find(first["content"].strip()), _PROBE[-1]["content"]
@@ -408,13 +495,6 @@ def _before_first(inner: Any, messages: Sequence[Any], name: str, text: str) -> 
         return 0
     mark = whole[len(before) : whole.find(last, len(before))]
     return at - len(mark) if mark and text[:at].endswith(mark) else 0
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common prefix of two lists."""
-    return next(
-        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )
 
 
 def _parted(spans: Any, at: int) -> list[Span]:

@@ -14,6 +14,7 @@ from .corpora import Corpus, python_manual, python_source, text_file, tiny_shake
 from .digits import PictureData, Pictures, digits
 from .everyday import everyday
 from .examples import Dataset
+from .little_stories import LittleStory, LittleStoryData, Mention, Part, Person, little_stories
 from .match_reports import reports
 from .numerals import number_words, spell
 from .pairs import Pair, PairData, multi30k, pairs_file
@@ -29,8 +30,13 @@ __all__ = [
     "Dataset",
     "FileError",
     "InductionData",
+    "LittleStory",
+    "LittleStoryData",
+    "Mention",
     "Pair",
     "PairData",
+    "Part",
+    "Person",
     "PictureData",
     "Pictures",
     "Question",
@@ -47,6 +53,7 @@ __all__ = [
     "everyday",
     "induction",
     "labelled_file",
+    "little_stories",
     "mask_tokens",
     "multi30k",
     "number_words",
@@ -77,6 +84,7 @@ IN_TRAINING_FILES = (
     "induction",
     "reports",
     "stories",
+    "little_stories",
     "everyday",
     "multi30k",
     "pairs_file",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files.paths import FileError
+from ..files.paths import FileError, as_path
 from ..files.resources import cache_folder
 from ..files.safefiles import sha256 as hashed
 
@@ -32,7 +32,7 @@ def fetch(
             put where), or it is here and is not the file that was published.
     """
     if path is not None:
-        return _verified(Path(path), sha256, url)
+        return _verified(as_path(path), sha256, url)
     target = cache_folder() / name
     sidecar = target.with_name(f"{name}.sha256")
     if sha256 is None and sidecar.is_file():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..arguments import Seed, checked, shown
-from ..files.paths import FileError
+from ..files.paths import FileError, as_path
 from ..tokenizers import Tokenizer
 from .batches import IGNORE, Ragged
 from .corpora import make_tokenizer
@@ -199,7 +199,7 @@ def _multi30k_pairs(part: str, language: str, folder: str | Path | None) -> list
     paths, sides = [], []
     for side in ("en", language):
         name = f"{part}.{side}.gz"
-        local = None if folder is None else Path(folder) / name
+        local = None if folder is None else as_path(folder, "folder") / name
         path = fetch(
             MULTI30K + name,
             None,

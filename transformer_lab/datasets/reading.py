@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..files.paths import FileError
+from ..files.paths import FileError, as_path
 from ..files.safefiles import open_regular
 
 MAX_LINE = 100_000
@@ -44,7 +44,7 @@ def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool
             that is too long, a text of more than 1 GiB (64 MiB if it was packed), or a damaged
             gzip file.
     """
-    path = Path(path)
+    path = as_path(path)
     with _open(path) as file:
         if not packed:
             data = _fit_bytes(file, path, max_line, MAX_SIZE)

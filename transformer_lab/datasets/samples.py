@@ -13,8 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..files.paths import as_path
 from .calendars import dates
 from .everyday import everyday
+from .little_stories import little_stories
 from .match_reports import reports
 from .numerals import number_words
 from .questions import Story, stories
@@ -43,6 +45,7 @@ def sample_files() -> dict[str, str]:
         "agreement_labelled": lambda: agreement(labels=N, **small).labelled,
         "stories_one_fact": lambda: stories(1, **small),
         "stories_two_facts": lambda: stories(2, **small),
+        "little_stories": lambda: little_stories(tokenizer="word", **small),
         "reports": lambda: reports(**small),
     }
     data = {name: make() for name, make in made.items()}
@@ -56,7 +59,7 @@ def sample_files() -> dict[str, str]:
 
 def write_samples(folder: str | Path = "data/samples") -> list[Path]:
     """Write the sample files into a folder; return their paths."""
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, text in sample_files().items():

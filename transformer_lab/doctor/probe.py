@@ -46,7 +46,7 @@ def gpu() -> dict[str, Any]:
 def model() -> dict[str, Any]:
     from transformer_lab.text_model import shipped
 
-    return {"answer": shipped().generate("for key in", max_new_tokens=4, temperature=0)}
+    return {"answer": shipped("manual").generate("for key in", max_new_tokens=4, temperature=0)}
 
 
 def hub() -> dict[str, Any]:

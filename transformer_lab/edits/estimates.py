@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.checkpointing import NO_GRADIENTS, computing_again
 from ..adapters.interrupts import together
 from ..adapters.linear import gradient_stop
-from ..adapters.network import AdapterError, Output
+from ..adapters.network import Output
 from ..attention import AttentionCall, Tap
 from ..tracing.provenance import finding
 from .constructors import ablate
@@ -75,8 +76,9 @@ def estimate_effects(
     swept = SweepTarget(model, tokens, target, mask, target_mask, kind, token, position, given)
     heads, n_heads = swept.heads, max(swept.heads)
     outputs = _Outputs(swept.kind)
-    with together(torch.enable_grad()):
-        log_probs, places = _clean(swept, outputs)
+    network = swept.network
+    with together(torch.enable_grad(), uncompiled(network), tapping(network, outputs)):
+        log_probs, places = _clean(swept)
         token = swept.token
         chosen = log_probs.argmax(-1) if token is None else of_each_text(token, places)
         of_chosen = log_probs.gather(-1, chosen[:, None])[:, 0]
@@ -125,10 +127,14 @@ class _Outputs(Tap):
     def __init__(self, kind: str):
         self.kind, self.owner = kind, threading.get_ident()
         self.held: list[tuple[int, Tensor]] = []
+        self.blind = False  # whether some layer ran without gradients
 
     def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
         if threading.get_ident() != self.owner or call.site is None or call.site.kind != self.kind:
             return z
+        if computing_again():  # a checkpointed layer, whose z is held already
+            return z
+        self.blind |= not torch.is_grad_enabled()
         if not z.requires_grad:  # without trainable parameters the graph starts here
             z = z.detach().requires_grad_()
         self.held.append((call.site.layer, z))
@@ -138,10 +144,10 @@ class _Outputs(Tap):
         """−Σ z · ∂total/∂z, fp64 [text, layer, head]."""
         found = torch.zeros(batch, *shape, dtype=torch.float64)
         zs = [z for _, z in self.held]
-        if not zs or not total.requires_grad:
+        if not zs or not total.requires_grad or self.blind:
             raise EditError(
-                "no gradient reaches the heads, because the model runs without gradients inside, "
-                "so their effects cannot be estimated; use tl.sweep_heads"
+                f"no gradient reaches the heads, because {NO_GRADIENTS}, so their effects cannot be "
+                "estimated; use tl.sweep_heads"
             )
         grads = torch.autograd.grad(total, zs, allow_unused=True)
         for (layer, z), grad in zip(self.held, grads, strict=True):
@@ -158,7 +164,7 @@ class _Outputs(Tap):
         return found
 
 
-def _clean(swept: SweepTarget, outputs: _Outputs) -> tuple[Tensor, Tensor]:
+def _clean(swept: SweepTarget) -> tuple[Tensor, Tensor]:
     """Return log-probabilities [text, vocab] in the graph, and their positions [text]."""
     network = swept.network
     if stop := gradient_stop(network.module):
@@ -166,11 +172,7 @@ def _clean(swept: SweepTarget, outputs: _Outputs) -> tuple[Tensor, Tensor]:
             f"effects in {network.name} cannot be estimated, because of {stop}, through which no "
             "gradient passes; use tl.sweep_heads"
         )
-    try:
-        with together(uncompiled(network), tapping(network, outputs)):
-            given: Output = network.run(swept.inputs)
-    except AdapterError as error:
-        raise EditError(f"{network.name} cannot be edited: {error}") from error
+    given: Output = network.run(swept.inputs)
     logits = given.answers if given.logits is None else given.logits
     if logits is None:
         raise EditError(

@@ -13,16 +13,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
 
-from ..adapters.hooks import hook
+from ..adapters.checkpointing import checkpointed, computing_again
+from ..adapters.hooks import Passes, hook
 from ..adapters.interrupts import sheltered
 from ..adapters.lookup import network_of
 from ..adapters.network import AdapterError, Network, no_heads
 from ..adapters.wrappers import is_compiled
+from ..arguments import said_by
 from ..attention import AttentionCall, Site, Tap
 from .calls import real_keys, start_of
 from .kinds import Edit, EditError
@@ -35,7 +39,8 @@ def edit(model: Any, *edits: Edit, this_thread: bool = False) -> AbstractContext
     stream, then to edges, heads and the outgoing stream. At one site they apply in the order given
     (a head that is patched and then scaled is a scaled patch), those of an outer block before those
     of an inner one. A compiled model runs uncompiled meanwhile, since compiled code calls no new
-    hooks.
+    hooks. With gradient checkpointing, a layer is recomputed under the edits of its own pass,
+    whether `backward()` is called within the block or after it.
 
     Args:
         model: a `Transformer`, a Hugging Face model or a `TextModel`; if it is compiled, what
@@ -58,16 +63,25 @@ def edit(model: Any, *edits: Edit, this_thread: bool = False) -> AbstractContext
 
 @sheltered
 def _edited(model: Any, network: Network, taps: list[EditTap]) -> Iterator[Any]:
-    passes: list[int] = []
+    passes = Passes()
     with uncompiled(model), ExitStack() as hung:
-        counter = hook(network.module, lambda *_: passes.append(1), before=True)
+        counter = hook(network.module, passes, before=True)
         hung.callback(counter.remove)
         for tap in taps:
             _hang(network, tap, hung)
+            tap.ended = False
         try:
             yield model
         except AdapterError as error:
             raise EditError(_not_editable(network, error)) from error
+        except CheckpointError as error:
+            raise EditError(
+                "a checkpointed pass of before this edit cannot be computed again under it; call "
+                f"backward() after the block, or set use_reentrant=True ({said_by(error)})"
+            ) from error
+        finally:
+            for tap in taps:
+                tap.ended = True
     for tap in taps:
         if passes and not tap.applied:
             raise EditError(
@@ -92,10 +106,14 @@ def tapping(network: Network, tap: Tap) -> Iterator[None]:
 
 
 class EditTap(Tap):
-    """The hook of one edit on one model."""
+    """The hook of one edit on one model. A checkpointed layer that ran under it is recomputed under
+    it, also after the edit has ended; one that did not is not."""
 
-    def __init__(self, edit: Edit, kind: str, owner: int | None = None):
-        self.edit, self.kind, self.owner = edit, kind, owner
+    ended: bool | None = None  # None: not of `tl.edit`, and so of no pass that is differentiated
+
+    def __init__(self, network: Network, edit: Edit, kind: str, owner: int | None = None):
+        self.network, self.edit, self.kind, self.owner = network, edit, kind, owner
+        self._again: set[int] = set()  # threads that recompute a layer that ran under it
         self.stream_kind, self.streams = edit.stream_kind(kind), edit.streams()
         self.applied = 0
         # Of each thread's last self-attention: its first query's position, and which queries are
@@ -104,11 +122,34 @@ class EditTap(Tap):
 
     def here(self, kind: str, site: Site | None) -> bool:
         """Whether the edit acts at this site, for this thread."""
-        if site is None or site.kind != kind:
-            return False
-        if self.owner is not None and threading.get_ident() != self.owner:
+        if not self._holds() or site is None or site.kind != kind:
             return False
         return self.edit.layer is None or self.edit.layer == site.layer
+
+    def _holds(self) -> bool:
+        """Whether the edit holds for what this thread computes now."""
+        thread = threading.get_ident()
+        if thread in self._again:
+            holds = True
+        elif self.ended or (self.owner is not None and thread != self.owner):
+            return False
+        elif self.ended is None:
+            return True
+        else:
+            holds = not computing_again()
+        region = checkpointed()
+        if region is None:  # of a kind that is unknown here, if it is computed again
+            return True
+        if holds and self not in (under := region.rerun().under):
+            under[self] = partial(_recomputing, self, self.network.pass_now())
+        return holds
+
+    def recompute(self, again: bool) -> bool:
+        """Note whether this thread recomputes what ran under the edit; return what was noted."""
+        thread = threading.get_ident()
+        before = thread in self._again
+        (self._again.add if again else self._again.discard)(thread)
+        return before
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
         thread = threading.get_ident()
@@ -201,13 +242,24 @@ def tap_for(network: Network, edit: Edit, owner: int | None = None) -> EditTap:
     heads = heads_in(network, kind)
     known = [n for n in heads if n is not None]
     edit.check(kind, len(heads), max(known, default=None))
-    tap = EditTap(edit, kind, owner)
+    tap = EditTap(network, edit, kind, owner)
     if edit.layer is not None and edit.needs_heads and heads[edit.layer] == 0:
         layers = network.layers(kind)
         raise EditError(f"{edit.code()}: {no_heads(layers[edit.layer], layers)}")
     if tap.streams and (why := network.refuses_stream(tap.streams, tap.stream_kind)):
         raise EditError(f"{edit.code()}: {why}")
     return tap
+
+
+@sheltered
+def _recomputing(tap: EditTap, state: Any) -> Iterator[None]:
+    """While open, this thread recomputes what ran under the tap, in a pass with this state."""
+    with ExitStack() as hung:
+        if tap.ended:
+            _hang(tap.network, tap, hung)
+        hung.enter_context(tap.network.resumed(state))
+        hung.callback(tap.recompute, tap.recompute(True))
+        yield
 
 
 def _hang(network: Network, tap: EditTap, hung: ExitStack) -> None:

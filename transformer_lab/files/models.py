@@ -19,7 +19,7 @@ from ..adapters.interrupts import Mode, no_grad, together
 from ..adapters.wrappers import bare
 from .checkpoints import FOLDER as CHECKPOINTS
 from .checkpoints import FORMAT, WEIGHTS, newest
-from .paths import FileError, check_folder, in_line
+from .paths import FileError, as_path, check_folder, in_line
 from .rng import own_randomness
 from .safefiles import (
     DiskFullError,
@@ -152,7 +152,7 @@ def load_model(
         FileNotFoundError: for a folder without a model.
         FileError: for a file that is damaged, of another version, or does not fit the model.
     """
-    folder = Path(folder).expanduser()
+    folder = as_path(folder, "folder").expanduser()
     if not os.path.lexists(folder / WEIGHTS):
         if (folder / CHECKPOINTS).is_dir():
             found = newest(folder)

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from ..arguments import shown
+from ..arguments import check, shown
 
 _BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
@@ -14,6 +14,15 @@ _BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 def in_line(text: object) -> str:
     """Return a text, such as a path, with its line breaks escaped."""
     return str(text).translate(_BREAKS)
+
+
+def as_path(path: object, name: str = "path") -> Path:
+    """Return what was passed as a path.
+
+    Raises:
+        ValueError: for anything but a text or a path.
+    """
+    return Path(check(name, path, str | os.PathLike))
 
 
 class OneLine(Exception):
@@ -39,7 +48,7 @@ def check_folder(name: str, path: str | os.PathLike) -> Path:
     Raises:
         ValueError: if something is in the way; the message names it.
     """
-    folder = Path(path).expanduser()
+    folder = as_path(path, name).expanduser()
     problem = "the path is empty" if not str(path).strip() else _in_the_way(folder)
     if problem:
         raise ValueError(

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .paths import FileError, OneLine
+from .paths import FileError, OneLine, as_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ def committed(path: str | Path) -> Iterator[Path]:
         NotReplacedError: if `path` is a link, a pipe, a device or a folder.
         DiskFullError: if the disk is full.
     """
-    path = Path(path)
+    path = as_path(path)
     check_replaceable(path)
     with _workshop(path) as folder:
         temporary = folder / path.name
@@ -270,7 +270,7 @@ def open_regular(path: str | Path, *, error: Problem = FileError) -> BinaryIO:
     Raises:
         error: if it is not a regular file or cannot be read; the message names the path.
     """
-    flags = os.O_RDONLY
+    path, flags = as_path(path), os.O_RDONLY
     for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
     try:
@@ -359,7 +359,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = Path(path)
+    path = as_path(path)
     _, metadata = read_header(path)
     try:
         # Copies: the library maps the file, and truncating a mapped file is a crash.

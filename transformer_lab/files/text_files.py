@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from .paths import in_line
+from .paths import as_path, in_line
 from .safefiles import DiskFullError, NotReplacedError, check_replaceable, committed
 
 
@@ -27,7 +27,7 @@ def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: st
         NotReplacedError: if the path is a link, a pipe or a device.
         DiskFullError: if the disk is full; an existing file is untouched.
     """
-    path = Path(path)
+    path = as_path(path)
     if "\0" in str(path):
         raise _unwritable(path, "the path contains a null byte")
     if path.is_dir():

@@ -20,11 +20,14 @@ from ..adapters.network import Inputs, Network
 from ..analysis.circuits.block_parts import BlockParts
 from ..analysis.circuits.block_walk import block_parts
 from ..analysis.circuits.score_parts import pairs_of_layer
+from ..tracing.maps import GivenMaps
 from ..tracing.running import trace
+from .running import GraphError
 
 Parts = Mapping[tuple[str, int], "BlockParts | ValueError"]  # by kind and layer
 MARK = "walk."
 NAME = "{model}"
+NO_INTERFACE = "its attention does not pass through the attention interface"
 
 
 def parts_of(network: Network, inputs: Inputs) -> dict[Any, BlockParts | ValueError]:
@@ -37,8 +40,12 @@ def parts_of(network: Network, inputs: Inputs) -> dict[Any, BlockParts | ValueEr
         every = range(len(network.layers(kind)))
         try:
             run = trace(network, inputs.tokens, inputs.target, keep="all", labels=None)
+            if isinstance(run.call(next(iter(run.attending(kind))), kind=kind), GivenMaps):
+                raise GraphError(NO_INTERFACE)
             run.model_name = NAME
             blocks: Any = block_parts(run, kind)
+        except GraphError:
+            raise
         except ValueError as error:
             blocks = dict.fromkeys(every, error)
         found.update({(kind, layer): block for layer, block in blocks.items()})

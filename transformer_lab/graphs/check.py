@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..adapters.network import Inputs, Network
 from ..edits.constructors import ablate
 from ..edits.interventions import tap_for
 from .attribution import with_written
-from .export import Graph, GraphError, answer_of, calls_of, export_graph
+from .export import Graph, GraphError, answer_of, calls_of, export_graph, first_line
 from .layers import exported_name
 from .operations import running_with
 from .rows import TOLERANCE, apart, beyond_windows
@@ -33,7 +34,7 @@ def checked_graph(network: Network, inputs: Inputs, written: bool = False) -> Gr
     graph = export_graph(network, inputs)
     try:
         check_graph(graph, network, inputs)
-    except (GraphError, RuntimeError):
+    except GraphError:
         if all(exported_name(node[1]) == node[1] for node in graph.nodes):
             raise
         graph = export_graph(network, inputs, repeat=False)
@@ -41,11 +42,24 @@ def checked_graph(network: Network, inputs: Inputs, written: bool = False) -> Gr
     return with_written(graph, network, inputs) if written and inputs.tokens is not None else graph
 
 
-def agrees(graph: Graph, network: Network, inputs: Inputs) -> bool:
-    """Whether a graph's answer is the model's, with the weights as they are: one pass of each."""
+def agrees(graph: Graph, network: Network, inputs: Inputs, texts: Iterable[Inputs] = ()) -> bool:
+    """Whether a graph gives the answers of the model as it is now, whatever has changed in it: at
+    the lengths of `check_graph`, and for each of these texts whose length the graph reads."""
     with no_grad():
-        wanted = answer_of(network.run(inputs))[1].detach()
-    return apart(wanted, graph.run(*_tensors(inputs, graph))) <= TOLERANCE
+        return all(
+            apart(answer_of(network.run(text))[1].detach(), _answer(graph, text)) <= TOLERANCE
+            for text in (*texts_of_lengths(graph, network, inputs), *texts)
+            if reads(graph, text)
+        )
+
+
+def reads(graph: Graph, inputs: Inputs) -> bool:
+    """Whether a graph is valid for texts of these lengths."""
+    sizes = {"tokens": inputs.tokens, "target": inputs.target}
+    return all(
+        (x := sizes[name]) is not None and shortest <= x.shape[1] <= longest
+        for name, (shortest, longest) in graph.lengths.items()
+    )
 
 
 def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
@@ -70,13 +84,24 @@ def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
     twin = network_of(plain)
     texts = texts_of_lengths(graph, network, inputs)
     worst = max(
-        apart(answer_of(twin.run(text))[1].detach(), graph.run(*_tensors(text, graph)))
-        for text in texts
+        apart(answer_of(twin.run(text))[1].detach(), _answer(graph, text)) for text in texts
     )
     worst = max(worst, _with_a_head_off(graph, network, twin, texts[-1]))
     if not worst <= TOLERANCE:  # NaN is refused as well
         raise GraphError(f"its graph differs from the model by {worst:.1e} of the largest answer")
     return worst
+
+
+def _answer(graph: Graph, text: Inputs) -> Tensor:
+    """A graph's answer.
+
+    Raises:
+        GraphError: if it does not run.
+    """
+    try:
+        return graph.run(*tensors_of(text, graph))
+    except (RuntimeError, IndexError) as error:
+        raise GraphError(f"its graph fails on some texts ({first_line(error)})") from error
 
 
 def texts_of_lengths(graph: Graph, network: Network, inputs: Inputs) -> list[Inputs]:
@@ -107,7 +132,8 @@ def _of_length(inputs: Inputs, n: int, graph: Graph) -> Inputs:
     return Inputs(cut["tokens"], cut["target"], given=inputs.given)
 
 
-def _tensors(inputs: Inputs, graph: Graph) -> list[Any]:
+def tensors_of(inputs: Inputs, graph: Graph) -> list[Any]:
+    """The inputs of a graph, in its order."""
     read = {"tokens": inputs.tokens, "target": inputs.target, **inputs.given}
     return [read[name] for name in graph.inputs]
 
@@ -138,7 +164,7 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
             sites.append(one.site)
     off = [tap_for(network, ablate(site.layer, head, kind=site.kind)) for site in sites]
     with running_with(*off):
-        return apart(wanted, graph.run(*_tensors(text, graph)))
+        return apart(wanted, _answer(graph, text))
 
 
 def _same_view(weight: Tensor | None, network: Network, twin: Network) -> Tensor | None:

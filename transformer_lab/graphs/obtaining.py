@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,9 +19,6 @@ from .process import STEPS, Export, ExportFailed, Unlike
 
 DIFFERS = "its graph differs from the model"
 
-_checked: WeakKeyDictionary[Any, str] = (
-    WeakKeyDictionary()
-)  # module -> key of the entry that fits it
 _not_a_copy: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # module -> how a copy differs
 _own: WeakKeyDictionary[Any, tuple[str, store.Entry]] = WeakKeyDictionary()  # if exported here
 _failed: dict[str, str] = {}  # key -> why another process did not export it
@@ -28,26 +26,48 @@ _running: dict[tuple[str, bool], Export] = {}  # by key, and whether with attrib
 _lock = threading.Lock()
 
 
-def known_graph(network: Network, inputs: Inputs, written: bool = False) -> Graph | None:
-    """The graph of a model if its description is in the store and fits it; else None.
+def _forked() -> None:
+    """Forget the exports of the parent process, whose ends no thread of a fork hears of."""
+    global _lock
+    _lock = threading.Lock()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):  # POSIX
+    os.register_at_fork(after_in_child=_forked)
+
+
+def known_graph(
+    network: Network, inputs: Inputs, written: bool = False, texts: Iterable[Inputs] = ()
+) -> Graph | None:
+    """The graph of a model if its description is in the store and fits the model as it is now; else
+    None.
 
     Args:
         network: of a model in evaluation mode.
         inputs: a batch of one that it reads.
         written: only with the attribution graphs, see `checked_graph`.
+        texts: on which it is compared as well.
     """
     structure = store.structure_of(network, inputs)
     key, entry = _own.get(network.module, ("", {}))
-    here = key == store.key_of(structure)
-    found = entry if here else store.find(structure)
+    found = entry if key == store.key_of(structure) else store.find(structure)
     if found is None or (written and inputs.tokens is not None and not found.get("written")):
         return None
-    return store.graph_of(found, network) if here else _fitting(network, inputs, structure, found)
+    return _fitting(network, inputs, structure, found, texts)
 
 
-def _exported_here(network: Network, inputs: Inputs, written: bool) -> Graph:
-    """The graph of a model that cannot be copied: this process exports it."""
+def _exported_here(
+    network: Network, inputs: Inputs, written: bool, texts: Iterable[Inputs]
+) -> Graph:
+    """The graph of a model that cannot be copied: this process exports it.
+
+    Raises:
+        GraphError: also if it differs from the model on one of the texts.
+    """
     graph = checked_graph(network, inputs, written)
+    if not agrees(graph, network, inputs, texts):
+        raise GraphError(f"{DIFFERS} on the text of this page")
     key = store.key_of(store.structure_of(network, inputs))
     _own[network.module] = key, store.entry_of(graph, network)
     return graph
@@ -73,23 +93,28 @@ def at_hand(
 
 
 def _fitting(
-    network: Network, inputs: Inputs, structure: dict[str, Any], entry: store.Entry | None
+    network: Network,
+    inputs: Inputs,
+    structure: dict[str, Any],
+    entry: store.Entry,
+    texts: Iterable[Inputs],
 ) -> Graph | None:
-    """The graph of an entry, after one comparison with the model's own numbers."""
-    if entry is None or network.module in _not_a_copy:
+    """The graph of an entry, after a comparison with the model's own numbers."""
+    own = _own.get(network.module, ("", None))[1] is entry
+    if network.module in _not_a_copy and not own:
         return None
-    key = store.key_of(structure)
     try:
         graph = store.graph_of(entry, network)
-        fits = _checked.get(network.module) == key or agrees(graph, network, inputs)
-    except (RuntimeError, ValueError, IndexError, TypeError):  # from a damaged entry
+        fits = agrees(graph, network, inputs, texts)
+    except (RuntimeError, ValueError, LookupError, TypeError):  # from a damaged entry
         store.forget(structure)
         return None
-    if not fits:
-        _not_a_copy[network.module] = DIFFERS
-        return None
-    _checked[network.module] = key
-    return graph
+    if fits:
+        return graph
+    if own:
+        del _own[network.module]
+    _not_a_copy[network.module] = DIFFERS
+    return None
 
 
 def can_be_copied(network: Network) -> bool:
@@ -132,7 +157,11 @@ def _ended(key: str, written: bool, export: Export) -> None:
 
 
 def graph_of_model(
-    network: Network, inputs: Inputs, about: Callable[[], str], written: bool = False
+    network: Network,
+    inputs: Inputs,
+    about: Callable[[], str],
+    written: bool = False,
+    texts: Iterable[Inputs] = (),
 ) -> Graph:
     """The graph of a model, exported in another process if it is not known: a line says what that
     takes, a bar shows the progress, and Ctrl+C ends it.
@@ -141,16 +170,17 @@ def graph_of_model(
         network: of a model in evaluation mode.
         about: the line.
         written: as in `checked_graph`.
+        texts: on which the graph is compared with the model as it is now, as well.
 
     Raises:
         ExportFailed: if the export ended without an answer, for lack of memory or time.
         GraphError: for a model that does not export, or whose graph differs from it.
     """
     for _ in range(2):  # once more if the model was changed meanwhile
-        if (found := known_graph(network, inputs, written)) is not None:
+        if (found := known_graph(network, inputs, written, texts)) is not None:
             return found
         if not can_be_copied(network):
-            return _exported_here(network, inputs, written)
+            return _exported_here(network, inputs, written, texts)
         structure = store.structure_of(network, inputs)
         export = start_export(network, inputs, nice=0, written=written)
         wait_for(export, about())
@@ -158,11 +188,11 @@ def graph_of_model(
             entry = export.entry()
         except Unlike as error:
             _not_a_copy[network.module] = str(error)
-            return _exported_here(network, inputs, written)
+            return _exported_here(network, inputs, written, texts)
         if store.structure_of(network, inputs) != structure:
             continue
-        found = _fitting(network, inputs, structure, entry)
-        return _exported_here(network, inputs, written) if found is None else found
+        found = _fitting(network, inputs, structure, entry, texts)
+        return _exported_here(network, inputs, written, texts) if found is None else found
     raise ExportFailed("the model was changed while it was exported")
 
 

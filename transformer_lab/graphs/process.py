@@ -20,6 +20,7 @@ STEPS = 4  # that the other process reports, and its end
 _COMMAND = [sys.executable, "-m", "transformer_lab.graphs"]
 
 _one = threading.Lock()  # held while an export runs
+_inherited: list[Any] = []  # workers of a fork's parent, whose pipes the fork must not close
 
 
 class ExportFailed(GraphError):
@@ -210,6 +211,19 @@ class _Worker:
         except ValueError:  # it was closed
             pass
         self.process.wait()  # it ends soon after, and leaves no zombie
+
+
+def _forked() -> None:
+    """Begin again in a forked process, which has no thread of its parent's exports."""
+    global _one
+    _one = threading.Lock()
+    if _Worker.last is not None:
+        _inherited.append(_Worker.last)
+        _Worker.last = None
+
+
+if hasattr(os, "register_at_fork"):  # POSIX
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _environment() -> dict[str, str]:

@@ -29,10 +29,21 @@ def of_length(inputs: Mapping[str, Tensor], name: str, n: int) -> dict[str, Tens
 
 
 def beyond_windows(config: Any, n: int, longest: int) -> int:
-    """A length of at least 2 · n, beyond every window of a model, and at most the longest it reads."""
-    named = ("sliding_window", "local_attention", "window_size", "attention_window")
-    windows = [w for name in named if isinstance(w := getattr(config, name, None), int)]
-    return min(longest, max([2 * n, *(w + 3 for w in windows if 0 < w < longest)]))
+    """A length of at least 2 · n, beyond every window of a model and every number of keys that it selects, and at most the longest it reads."""
+    named = (
+        "sliding_window",
+        "sliding_window_size",
+        "local_attention",
+        "window_size",
+        "attention_window",
+        "attention_window_size",
+        "index_topk",
+        "keep_window_size",  # how many keys are selected
+    )
+    own = getattr(config, "__dict__", {})  # which reads no setting that differs among layers
+    every = [own, *(getattr(one, "__dict__", {}) for one in own.values())]  # a text model inside
+    sizes = [w for one in every for name in named if isinstance(w := one.get(name), int)]
+    return min(longest, max([2 * n, *(w + 3 for w in sizes if 0 < w < longest)]))
 
 
 def tail_of(

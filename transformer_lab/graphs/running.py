@@ -13,12 +13,38 @@ from torch import Tensor
 
 from . import operations
 
+MASKED = -1e30  # scores at most this large count for nothing
+
+
+class GraphError(ValueError):
+    """A model cannot be exported exactly; says why, as the end of a sentence."""
+
+
+def _selected(x: Tensor, k: int, axis: int = -1, *more: bool) -> Any:
+    """`torch.topk`, if its choice does not depend on how equal numbers are ordered.
+
+    Raises:
+        GraphError: if it does; PyTorch does not say which of them it takes.
+    """
+    if more and not more[0]:
+        raise GraphError("it selects the smallest scores, which no page does")
+    chosen = torch.topk(x, k, axis, *more)
+    least = chosen.values.amin(axis, keepdim=True) if k else x
+    tied = ((x >= least).sum(axis, keepdim=True) > k) & (least > MASKED)
+    if k and bool(tied.any()):
+        raise GraphError(
+            f"it selects {k} of several equal scores, and PyTorch does not say which of them it takes"
+        )
+    return chosen
+
+
 _OURS: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
     "view": torch.reshape,  # of a tensor whose copy the graph leaves out
     # Called as functions: a registered operation would import torch's compiler first.
     "transformer_lab.attend": operations.attend_in_graph,
     "transformer_lab.point": operations.point_in_graph,
+    "transformer_lab.topk": _selected,
 }
 _NAME = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)?")
 _FACTORIES = ("arange", "empty", "empty_permuted", "full", "ones", "scalar_tensor", "zeros")

@@ -31,7 +31,7 @@ from ..files.models import describe
 from ..files.paths import FileError
 from ..files.resources import cache_folder
 from ..files.safefiles import committed, parse_json, read_bytes
-from .export import Graph, View, Written
+from .export import Graph, Written
 from .folding import MOST as FOLDED
 from .rows import Growth
 from .running import Program
@@ -122,7 +122,6 @@ def entry_of(graph: Graph, network: Network) -> Entry:
         "fixed": graph.fixed,
         "lacking": dict(graph.lacking),
         "pairs": dict(graph.pairs),
-        "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
         "walks": dict(graph.walks),
         "written": graph.written and asdict(graph.written),
         "constants": {
@@ -165,10 +164,6 @@ def graph_of(entry: Mapping[str, Any], network: Network) -> Graph:
             lengths={name: (ends[0], ends[1]) for name, ends in entry["lengths"].items()},
             lacking=dict(entry["lacking"]),
             pairs=dict(entry["pairs"]),
-            w_o={
-                site: View(x["weight"], tuple(x["shape"]), tuple(x["strides"]), x["at"])
-                for site, x in entry["w_o"].items()
-            },
             walks=dict(entry["walks"]),
             tail=entry["tail"],
             growth=_growth(entry["growth"], entry["nodes"]),

@@ -1,8 +1,9 @@
 """Measure what heads attend to, and label each head with the evidence for its label.
 
-`measures` scores heads from traces, `probes` makes controlled inputs, and `naming` labels heads by
+`measures` scores heads from traces, `inputs` makes controlled inputs, and `naming` labels heads by
 the `evidence` of both. `over_texts` averages a head over a batch; `spans` measures attention from
-one part of a text to another; `sentences` finds a text's sentences and paragraphs.
+one part of a text to another; `sentences` finds a text's sentences and paragraphs; `probe` fits linear
+probes.
 """
 
 from .measures import (

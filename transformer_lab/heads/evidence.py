@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..adapters.interrupts import no_grad, start_thread
+from ..adapters.interrupts import no_grad, start_thread, together
 from ..adapters.lookup import network_of
 from ..adapters.network import Inputs, Network
 from ..edits.constructors import ablate
@@ -24,9 +24,9 @@ from ..edits.interventions import edit, uncompiled
 from ..edits.passes import evaluated
 from ..text_model import TextModel
 from ..tracing.trace import Trace
-from . import probes
+from . import inputs as controlled
+from .inputs import Probe
 from .measures import MEASURES, Measure, TwoHops, maps, of_heads_there
-from .probes import Probe
 
 BAR = 0.5
 LARGEST_OUTPUT = 2**23  # numbers in the predictions that are kept for comparison
@@ -95,9 +95,9 @@ class Evidence:
             self._subject = copy.copy(model)
             own = isinstance(model.model, Network)  # unlike its bare module
             self._subject.model = self.network if own else self.network.module
-        self.lags = probes.lags(model)
+        self.lags = controlled.lags(model)
         self.repeats = [
-            probes.repeated(model, lag=lag, n_texts=n_texts, seed=seed + i)
+            controlled.repeated(model, lag=lag, n_texts=n_texts, seed=seed + i)
             for i, lag in enumerate(self.lags)
         ]
         self.texts = [] if texts is None else _halves(model, texts)
@@ -196,7 +196,7 @@ class Evidence:
             plain=probe.plain[:n],
             repeated=probe.repeated[:n],
             target=None if probe.target is None else probe.target[:n],
-            about=probes.about(min(n, len(probe.tokens)), probe.lag or 0),
+            about=controlled.about(min(n, len(probe.tokens)), probe.lag or 0),
         )
 
     @no_grad()
@@ -260,6 +260,7 @@ def _traced(probe: Probe, subject: Any) -> Trace:
         return probe.trace(subject)
 
 
+@together()  # torch draws weights without gradients, which Ctrl+C must not leave switched off
 def random_twin(network: Network, seed: int = 0) -> Any:
     """The same architecture, randomly initialised, or None; leaves the global random state as it is."""
     with torch.random.fork_rng(devices=[]):
@@ -276,10 +277,10 @@ def _halves(model: Any, texts: Sequence[str]) -> list[list[Probe]]:
         raise ValueError(f"texts must be a list of at least two texts, got {texts!r}")
     if not isinstance(model, TextModel):
         raise ValueError("texts need a tokenizer: give a TextModel, not a bare model")
-    if probes.is_pair(model):
+    if controlled.is_pair(model):
         raise ValueError("texts are for models with one stack; leave them out here")
     half = (len(texts) + 1) // 2
-    return [probes.as_texts(model, some) for some in (texts[:half], texts[half:])]
+    return [controlled.as_texts(model, some) for some in (texts[:half], texts[half:])]
 
 
 def _wanted(trace: Trace, probe: Probe, kind: str, batch: int, inputs: str) -> list[_Wanted]:

@@ -262,7 +262,7 @@ def moved(
     before: Trace, after: Trace, query: int, *, kind: str | None = None, batch: int = 0
 ) -> Tensor:
     """How much of one token's attention differs between two texts of the same length (such as a
-    minimal pair, see `probes`): half the L1 distance of the two rows. [layer, head], 0 to 1.
+    minimal pair, see `inputs`): half the L1 distance of the two rows. [layer, head], 0 to 1.
 
     Raises:
         ValueError: if the patterns differ in size, or the query does not exist.

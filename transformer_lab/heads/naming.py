@@ -1,10 +1,10 @@
 """Label every head that earns a label, with the evidence for it.
 
-    tl.heads.labels(tl.shipped())[2][2].sentence
+    tl.heads.labels(tl.shipped("manual"))[2][2].sentence
     # "attends to the token after earlier occurrences: 0.91 (random twin 0.03; lag 37: 0.95); this
     # head off: loss on the repeat 0.40 → 8.20; all 2 heads with this label off: …"
 
-A label says what a head does on controlled inputs (`probes`). It needs four things:
+A label says what a head does on controlled inputs (`inputs`). It needs four things:
 
 1. More than half (`BAR`) of the attention of the queries that have such a key goes where the
    label says. Two disjoint labels cannot both get more than half.

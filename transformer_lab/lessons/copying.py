@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..files.paths import FileError
+from ..files.paths import FileError, as_path
 from ..files.resources import resource
 from ..files.safefiles import (
     DiskFullError,
@@ -85,7 +85,7 @@ def compare(folder: str | Path, *, solutions: bool | None = None) -> Copies:
         FileError: for a folder that is a file or a link, holds other files, or was made with the
             other choice.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     _is_a_place(folder)
     known, has, note = _read_manifest(folder)
     if solutions is not None and has is not None and solutions != has:

@@ -75,11 +75,16 @@ class Lesson(Shown):
         return Finished(self.number)
 
     def card(self) -> Card:
+        """The settings; and where the learner stopped, if the answers are the learner's."""
+        from transformer_lab.lessons.progress import progress
+
         who = {"learner": "your answers", "solutions": "our solutions"}[self.answers]
         title = f"Lesson {self.number} · preset {self.preset} · device {self.device} · {who}"
         title += f" · variant {self.variant}" if self.variant else ""
         lines = [self.note] if self.note else []
-        return Card("wait" if lines else "info", title, lines, aside=f"seed {self.seed}")
+        if self.answers == "learner":
+            lines += progress().in_lesson(self.number)
+        return Card("wait" if self.note else "info", title, lines, aside=f"seed {self.seed}")
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -36,13 +36,15 @@ class Progress(Shown):
         return Card(tone, title, [*self._told(), *([self.note] if self.note else [])])
 
     def each(self) -> str:
-        """Every exercise on a line, with the day on which it was solved; under the headline."""
+        """Every exercise on a line, with the day on which it was solved, under the headline; and
+        the next one."""
         lines = [
             f"{name}: " + (f"solved on {self.solved[name]}" if name in self.solved else "open")
             for name in self.known
         ]
         card = self.card()
-        return Card(card.tone, card.title, [*lines, *([self.note] if self.note else [])]).text()
+        lines += self._next(self.known) + ([self.note] if self.note else [])
+        return Card(card.tone, card.title, lines).text()
 
     def _told(self) -> list[str]:
         """A few lines, however long the course: the lessons done and started, and the next
@@ -60,12 +62,24 @@ class Progress(Shown):
         lines += [f"Lessons started: {', '.join(begun)}."] if begun else []
         if self.predictions:
             lines.append(f"Predictions made: {len(self.predictions)}.")
-        following = next((name for name in self.known if name not in self.solved), None)
-        if following:
-            lesson, _, name = following.partition("/")
-            first = "Next" if self.done() else "The first exercise"
-            lines.append(f"{first}: `{name}` in lesson {lesson}.")
-        return lines
+        return lines + self._next(self.known)
+
+    def in_lesson(self, number: str) -> list[str]:
+        """Which checks of a lesson have passed, and what comes next: there, or after it."""
+        here = [name for name in self.known if name.startswith(f"{number}/")]
+        solved = [name for name in here if name in self.solved]
+        names = ", ".join(f"`{name.partition('/')[2]}`" for name in solved)
+        told = [f"Solved: {names} ({len(solved)} of {len(here)})."] if solved else []
+        return told + (self._next(here) or self._next(self.known))
+
+    def _next(self, names: Sequence[str]) -> list[str]:
+        """The first open exercise of these, in a line; none if all are solved."""
+        following = next((name for name in names if name not in self.solved), None)
+        if following is None:
+            return []
+        lesson, _, name = following.partition("/")
+        first = "Next" if self.done() else "The first exercise"
+        return [f"{first}: `{name}` in lesson {lesson}."]
 
 
 def _file() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer_lab.arguments import check, checked
-from transformer_lab.files.paths import in_line
+from transformer_lab.files.paths import as_path, in_line
 from transformer_lab.lessons.presets import FINISHED
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -99,7 +99,7 @@ def run_notebook(
 
     from transformer_lab.lessons.engine import NAME
 
-    path, out = Path(path), Path(out)
+    path, out = as_path(path), as_path(out, "out")
     if not path.is_file():
         raise FileNotFoundError(f"there is no notebook at {in_line(path)}")
     for name, value in parameters.items():

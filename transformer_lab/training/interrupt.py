@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..adapters.interrupts import SigintHandler
+from ..adapters.interrupts import SignalHandler
 
 
 class TrainingStopped(Exception):
@@ -20,7 +20,7 @@ class TrainingStopped(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
-class Interrupts(SigintHandler):
+class Interrupts(SignalHandler):
     """Handles SIGINT while training runs in the main thread; elsewhere it does nothing.
 
     While training computes, an interrupt raises KeyboardInterrupt as usual; inside `held()`,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..adapters.interrupts import restore_modes
 from ..adapters.wrappers import bare
-from ..arguments import check_call
+from ..arguments import check_call, said_by
 from ..config import ModelConfig
 from ..files.paths import check_folder
 from ..files.rng import RandomState
@@ -233,7 +233,7 @@ class _Training:
             reason = f"ended early at step {self.state.done}; history kept"
             raise
         except BaseException as error:
-            reason = f"failed at step {self.state.done}: {type(error).__name__}: {error}"
+            reason = f"failed at step {self.state.done}: {type(error).__name__}: {said_by(error)}"
             raise
         finally:
             self._close(reason, save=not reason.startswith("failed"))
@@ -368,7 +368,10 @@ class _Training:
     def _gradient(self, batch: Any, weight: float, factor: float) -> float:
         """Add a batch's gradient to the parameters' and return its loss."""
         try:
-            with self._autocast():
+            with (
+                torch.enable_grad(),
+                self._autocast(),
+            ):  # the caller's loop body may have left it off
                 scaled = self.objective(batch, weight)
         except IndexError:
             self._explain(batch)

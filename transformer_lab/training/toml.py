@@ -15,7 +15,7 @@ import torch
 from ..arguments import Seed, shown, type_hints, unknown, wrong
 from ..config import LARGEST_SIZE, MODEL_KINDS, ModelConfig
 from ..datasets.batches import MOST
-from ..files.paths import OneLine
+from ..files.paths import OneLine, as_path
 from ..files.rng import seed_everything
 from ..files.safefiles import read_bytes
 from . import distributed
@@ -119,7 +119,7 @@ def read_config(path: str | Path) -> TrainConfig:
     else:
         import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-    path = Path(path)
+    path = as_path(path)
     try:
         text = read_bytes(path, limit=MAX_FILE, error=ConfigError).decode("utf-8-sig")
         values = tomllib.loads(text)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import torch
 from torch import nn
 
-from ..arguments import shown
+from ..arguments import said_by, shown
+from ..files.paths import as_path
 
 if TYPE_CHECKING:
     from .state import Step
 
+METHODS = ("start", "update", "finish")
 LOGGED = ("loss", "lr", "grad_norm", "tokens_per_second", "eval_loss")
 
 
-@runtime_checkable
 class Watch(Protocol):
     """What `tl.train(watch=…)` takes, alone or in a list. Of several processes only the first calls
     it."""
@@ -38,7 +40,8 @@ class Watches:
     def __init__(self, watch: Any):
         several = watch if isinstance(watch, list | tuple) else [] if watch is None else [watch]
         for one in several:
-            if not isinstance(one, Watch) or isinstance(one, type):
+            methods = all(callable(getattr(one, name, None)) for name in METHODS)
+            if not methods or isinstance(one, type):
                 raise ValueError(
                     f"watch must be an object with the methods start, update and finish, or a list of them, "
                     f"got {shown(one)}"
@@ -47,12 +50,14 @@ class Watches:
 
     def start(self, model: nn.Module, steps: int) -> None:
         for one in self.all:
-            one.start(model, steps)
+            with _same_grad_mode():
+                one.start(model, steps)
 
     def update(self, step: Step, model: nn.Module) -> None:
         for one in self._live():
             try:
-                one.update(step, model)
+                with _same_grad_mode():
+                    one.update(step, model)
             except Exception as error:
                 self._leave(
                     one,
@@ -65,7 +70,8 @@ class Watches:
         live = self._live()
         for one in self.all:
             try:
-                one.finish(reason)
+                with _same_grad_mode():
+                    one.finish(reason)
             except Exception as error:
                 if one in live:
                     self._leave(
@@ -78,8 +84,13 @@ class Watches:
     def _leave(self, watch: Watch, when: str, error: Exception, then: str) -> None:
         self.failed.append(watch)
         name = type(watch).__name__
-        message = f"{name} failed {when} ({type(error).__name__}: {error}); {then}"
+        message = f"{name} failed {when} ({type(error).__name__}: {said_by(error)}); {then}"
         warnings.warn(message, stacklevel=3)
+
+
+def _same_grad_mode() -> Any:
+    """A context manager that restores what it finds."""
+    return torch.set_grad_enabled(torch.is_grad_enabled())
 
 
 def numbers(step: Step) -> dict[str, float]:
@@ -98,7 +109,7 @@ class TensorBoard:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = os.fspath(folder)
+        self.folder = str(as_path(folder, "folder"))
         self._board: Any = None
 
     def start(self, model: nn.Module, steps: int) -> None:

@@ -9,6 +9,7 @@ import transformer_lab as tl
 from tests.factories import small
 from transformer_lab.adapters.sources import PartsError
 from transformer_lab.analysis.circuits import block_steps
+from transformer_lab.analysis.circuits.block_walk import block_parts
 from transformer_lab.tracing.trace import TraceError
 
 WHERE = dict(layer=1, head=2, position=4)
@@ -159,3 +160,19 @@ def test_a_gate_before_w_o_is_refused():
     trace = tl.trace(families.tiny("diffllama"), torch.tensor([[5, 6, 7, 8, 9]]), keep="all")
     with pytest.raises(PartsError, match="something comes between them"):
         block_steps(trace, 0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("causal/xlnet", "the input and output of layer 0 of .* could not be recorded"),
+        ("masked/mobilebert", "is not the sum of its heads' output and its feed-forward output"),
+    ],
+)
+def test_a_stream_that_is_turned_or_wider_than_what_heads_write_is_refused(name, why):
+    pytest.importorskip("transformers")
+    from benchmarks.zoo.building import build, registered
+
+    trace = tl.trace(build(registered()[name]), torch.tensor([[5, 6, 7, 8, 9]]), keep="all")
+    with pytest.raises(PartsError, match=why):
+        raise block_parts(trace, trace.kinds[0])[0]  # which an export asks for

@@ -69,11 +69,11 @@ def test_of_circuits_written_by_hand_each_composition_is_where_it_was_put():
 
 
 def test_the_shipped_models_induction_head_reads_its_previous_token_head():
-    found = circuits.compositions(tl.shipped(), "K")
+    found = circuits.compositions(tl.shipped("manual"), "K")
     assert found.top(1)[0][:2] == ((1, 2), (2, 2))
-    one = circuits.composition(tl.shipped(), (1, 2), (2, 2), "K")
+    one = circuits.composition(tl.shipped("manual"), (1, 2), (2, 2), "K")
     assert one.sigmas > 20
-    ov = circuits.ov_circuit(tl.shipped(), 2, 2)
+    ov = circuits.ov_circuit(tl.shipped("manual"), 2, 2)
     assert ov.copying_score > ov.copying_random[0] + 5 * ov.copying_random[1]
 
 

@@ -8,7 +8,7 @@ from transformer_lab.analysis import circuits
 
 
 def accuracy(model, lag):
-    probe = tl.probes.repeated(model, lag=lag, n_texts=8)
+    probe = tl.inputs.repeated(model, lag=lag, n_texts=8)
     with torch.no_grad():
         guess = model(probe.tokens).argmax(-1)
     known = probe.repeated[:, :-1]
@@ -28,7 +28,7 @@ def test_one_layer_does_not(through):
 
 def test_the_heads_look_where_they_were_told():
     for through, raw in (("keys", 1.0), ("values", 0.0)):
-        trace = tl.probes.repeated(circuits.induction_by_hand(through=through)).trace(
+        trace = tl.inputs.repeated(circuits.induction_by_hand(through=through)).trace(
             circuits.induction_by_hand(through=through)
         )
         assert tl.heads.previous_token(trace)[0, 0].item() == pytest.approx(1, abs=1e-4)

@@ -62,7 +62,7 @@ def test_rows_are_the_stream_after_each_block_read_by_the_final_norm_and_head():
 
 
 def test_when_an_answer_has_settled():
-    trace = tl.shipped().trace("for key in self.keys:\n    if key not in self.")
+    trace = tl.shipped("manual").trace("for key in self.keys:\n    if key not in self.")
     lens = logit_lens(trace, positions=[14])
     assert lens.name(int(lens.answer[0])) == "key"
     row = lens.settled(0)

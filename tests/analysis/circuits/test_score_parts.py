@@ -154,7 +154,7 @@ def test_padding_is_no_competitor():
 def test_an_induction_heads_key_comes_from_a_previous_token_head():
     """The shipped model's head (2, 2) attends to what followed the last “·in”; that key was marked
     by a previous-token head."""
-    model = tl.shipped()
+    model = tl.shipped("manual")
     trace = model.trace("for key in self.keys:\n    if key not in self.")
     tokens = trace.query_tokens()
     query, key = 12, 3  # the second “·in” attends to what followed the first

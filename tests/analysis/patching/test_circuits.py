@@ -46,7 +46,7 @@ def test_the_circuit_that_was_built_by_hand_is_found():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_shipped_model_finds_its_own_induction_heads(seed):
-    model = tl.shipped().model
+    model = tl.shipped("manual").model
     clean, corrupted, answer = repeated(100, 1000, seed)
     found = tl.circuit(model, clean, corrupted, metric=answer, n=24)
     assert len(found.edges) <= 0.1 * found.n_edges
@@ -113,7 +113,7 @@ def test_json_and_python_make_the_circuit_again(tmp_path):
 
 
 def test_texts_are_kept_as_texts():
-    reader = tl.shipped()
+    reader = tl.shipped("manual")
     texts = ("the cat sat on the mat", "the dog sat on the mat")
     scores = tl.edge_scores(reader, *texts, metric=5, by="eap")
     found = scores.circuit(40, draws=1)

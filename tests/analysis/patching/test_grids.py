@@ -198,7 +198,7 @@ class TestWords:
     clean, corrupted = (f"for {w} in self.{w}s:\n    if {w} not in self." for w in ("key", "item"))
 
     def test_it_finds_the_head_that_copies(self):
-        found = tl.patching_grid(tl.shipped(), self.clean, self.corrupted, by="both")
+        found = tl.patching_grid(tl.shipped("manual"), self.clean, self.corrupted, by="both")
         assert found["z"].metric == "logit of “key” − logit of “item”"
         assert found["z"].top(1)[0][:3] == ("z", 2, 2) and found["z"].recovered.max() > 0.5
         assert "·item ← ·key" in found["resid_pre"].labels["position"]
@@ -209,10 +209,12 @@ class TestWords:
         with pytest.raises(
             EditError, match=r"'not_a_key' is \d tokens for shipped; give one token"
         ):
-            tl.patching_grid(tl.shipped(), self.clean, self.corrupted, metric=("not_a_key", "item"))
+            tl.patching_grid(
+                tl.shipped("manual"), self.clean, self.corrupted, metric=("not_a_key", "item")
+            )
 
     def test_prompts_are_aligned_by_words_and_it_is_said(self):
-        model = tl.shipped()
+        model = tl.shipped("manual")
         longer = self.clean.replace("self.keys", "self.dictionary_keys")
         n, m = len(model.encode(longer)), len(model.encode(self.clean))
         assert n > m

@@ -61,7 +61,7 @@ def leaves(value):
 
 @pytest.fixture(scope="module")
 def model():
-    return tl.shipped()
+    return tl.shipped("manual")
 
 
 @pytest.mark.parametrize("name", FINDINGS)
@@ -109,7 +109,7 @@ def test_what_differs_is_told(model, tmp_path):
 
 
 def test_other_weights_are_told_from_the_model_that_was_saved(tmp_path):
-    model = tl.shipped()
+    model = tl.shipped("manual")
     found = tl.sweep_heads(model, TEXT)
     file = tl.report(found, tmp_path / "a").json
     with torch.no_grad():
@@ -233,7 +233,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_words_of_a_page_are_words(tmp_path):
     """Text in a page is never markup."""
-    model = tl.shipped()
+    model = tl.shipped("manual")
     model.name = '<b onclick="x()">'
     text = "</pre><script>alert(1)</script>"
     page = tl.report(tl.sweep_groups(model, text), tmp_path / "a").page.read_text()

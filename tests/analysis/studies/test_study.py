@@ -85,7 +85,7 @@ def test_a_function_is_asked_of_every_prompt_by_itself(model):
 
 
 def test_words_are_paired_in_every_prompt():
-    model = tl.shipped()
+    model = tl.shipped("manual")
     rows = [dict(clean="the list of keys", corrupted="the dictionary of keys", answer=" in")]
     own = tl.patching_grid(
         model, *list(rows[0].values())[:2], metric=" in", align="words", sites="z"
@@ -106,7 +106,7 @@ def test_a_text_without_pairs_does_not_count(model):
 
 
 def test_words_count_in_a_batch_too():
-    model, texts = tl.shipped(), ["def f(x): return x", "def g(y): return y"]
+    model, texts = tl.shipped("manual"), ["def f(x): return x", "def g(y): return y"]
     found = tl.study(model, texts, measure="punctuation")["punctuation"]
     own = [tl.heads.punctuation(model.trace(text)) for text in texts]
     assert_close(found.values, torch.stack(own), rtol=1e-4, atol=1e-5)
@@ -243,7 +243,7 @@ def test_a_folder_takes_one_question(model, tmp_path):
 @pytest.mark.timeout(180)
 def test_two_processes_give_the_numbers_of_one(tmp_path):
     folder, rows = tmp_path / "model", tmp_path / "pairs.jsonl"
-    tl.shipped().save(folder)
+    tl.shipped("manual").save(folder)
     words = ["the list", "the key", "a value", "the long name", "an object of a class"]
     rows.write_text(
         "".join(

@@ -1,6 +1,7 @@
 """BlockView: the data sent to a page is what Python computes, and each step describes it."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import transformer_lab as tl
 from tests.factories import WORDS, maps_only, small
 from transformer_lab.analysis.circuits import block_steps
 from transformer_lab.views import BlockView
-from transformer_lab.views.shared.messages import percent
+from transformer_lab.views.shared.messages import percent, short
 
 IDS = torch.arange(len(WORDS))
 ALL = [
@@ -35,42 +36,58 @@ def traced(**options):
     return tl.trace(small(noise=0.1, sharpness=3.0, **options), IDS, labels=WORDS, keep="all")
 
 
-def vectors(info, data):
-    flat = np.frombuffer(data, "<f4")
-    return {
-        (stage["name"], v["name"]): torch.tensor(flat[v["at"] : v["at"] + v["n"]])
-        for stage in info["stages"]
-        for v in stage["vectors"]
-    }
+def held(view):
+    """The info and the numbers that a page has at first."""
+    ((_, info, _),) = view._answers
+    return info, view._answers_data
+
+
+def numbers(info, data):
+    flat, found = torch.tensor(np.frombuffer(data, "<f4")), {}
+    for name, sizes in info["sizes"].items():
+        n = math.prod(sizes)
+        found[name], flat = flat[:n].reshape(sizes), flat[n:]
+    assert not len(flat)
+    return found
 
 
 def test_what_travels_is_what_python_computes():
     trace = traced()
     view = BlockView(trace, 1, 2, 8)
     (message, buffers) = view._answer({"type": "block", "name": "walk/decoder/0/3/5"})
-    for info, data, where in (
-        (view._walk, view._walk_data, (1, 2, 8)),
-        (message["info"], buffers[0], (0, 3, 5)),
-    ):
+    for info, data, where in ((*held(view), (1, 2, 8)), (message["info"], buffers[0], (0, 3, 5))):
         steps = block_steps(trace, *where)
-        found = vectors(info, data)
+        found = numbers(info, data)
         for name, wanted in (
-            (("stream", "x"), steps.stream),
-            (("norm", "norm(x)"), steps.reads),
-            (("product", "query"), steps.query),
-            (("values", "z"), steps.z[where[1]]),
-            (("heads", "attention"), steps.attention),
-            (("add", "x + attention"), steps.middle),
-            (("mlp", "hidden"), steps.hidden),
-            (("add2", "out"), steps.out),
+            ("stream", steps.stream),
+            ("reads", steps.reads),
+            ("query", steps.query),
+            ("z", steps.z),
+            ("attention", steps.attention),
+            ("middle", steps.middle),
+            ("hidden", steps.hidden),
+            ("out", steps.out),
+            ("weights", steps.weights),
+            ("scores", steps.scores),
+            ("keys", steps.keys[info["shown"]]),
         ):
             assert_close(found[name], wanted.float())
-        tables = {stage["name"]: stage["keys"] for stage in info["stages"] if stage["keys"]}
-        weights = tables["softmax"]["numbers"][1]
-        assert_close(torch.tensor(weights), steps.weights[info["shown"]].float())
-        hidden = [score is None for score in tables["mask"]["numbers"][-1]]
-        assert hidden == [not bool(steps.scores[key].isfinite()) for key in info["shown"]]
         json.dumps(info, allow_nan=False)
+    view = BlockView(trace, 0, 3, 5)
+    arrays = {one.name: one.values for one in view._numbers().arrays}
+    for name, wanted in (
+        ("x: x", steps.stream),
+        ("norm: norm(x)", steps.reads),
+        ("q·k: query", steps.query),
+        ("Σ w·v: z", steps.z[3]),
+        ("W_O: attention", steps.attention),
+        ("+ x: x + attention", steps.middle),
+        ("MLP: hidden", steps.hidden),
+        ("+ x: out", steps.out),
+        ("softmax, weight", steps.weights),
+        ("+ mask, score", steps.scores),
+    ):
+        assert_close(torch.tensor(arrays[name]), wanted.float())
     assert list(view.steps) == ALL
 
 
@@ -131,11 +148,13 @@ def test_of_a_long_text_the_keys_with_most_weight_are_shown():
     )
     view = BlockView(trace, 1)
     weights = block_steps(trace, 1, 0, -1).weights
-    shown = view._walk["shown"]
+    shown = held(view)[0]["shown"]
     assert len(shown) == 14 and shown == sorted(shown)
     others = [i for i in range(400) if i not in shown]
     assert float(weights[shown].min()) >= float(weights[others].max())
-    assert view._walk["rest"] == pytest.approx(float(weights[others].sum()), abs=1e-9)
+    view.step = "softmax"
+    ((panel,),) = view._shown("panels")["panels"]
+    assert panel["keys"]["others"] == f"386 others, weights {short(float(weights[others].sum()))}"
     assert BlockView(
         tl.trace(model, torch.tensor([[3]]), keep="all"), 0, step="softmax"
     ).sentence.endswith("gets 1.00. The weights sum to 1.")
@@ -179,5 +198,7 @@ def test_bad_input_is_named():
         BlockView("text")
     view = BlockView(trace)
     for name in ("walk/decoder/0/0/13", "walk/cross/0/0/1", "nonsense"):
-        with pytest.raises(ValueError, match=r"this view has no|outside the text"):
+        with pytest.raises(
+            ValueError, match=r"this view has no|outside the \d+ tokens \(0 … \d+\)"
+        ):
             view._answer({"type": "block", "name": name})

@@ -29,6 +29,13 @@ def traced(model, words):
     return tl.trace(model, ids, labels=words)
 
 
+def held(view):
+    """What came with the page: name -> numbers."""
+    numbers = torch.frombuffer(bytearray(view._answers_data), dtype=torch.float32)
+    names, _, sizes = zip(*view._answers, strict=True)
+    return dict(zip(names, numbers.split([size // 4 for size in sizes]), strict=True))
+
+
 # -- alignment --------------------------------------------------------------------------------------
 
 
@@ -188,19 +195,15 @@ def test_every_kind_of_an_encoder_decoder():
     assert first.shape == second.shape == (3, 3)
     assert_close(second, b.pattern(1, 2, kind="cross"))
     assert view.sentence.startswith("Cross, layer")
-    floats = torch.frombuffer(bytearray(view._maps), dtype=torch.float32)
-    size = 2 * 9
-    at = view._kinds["cross"]["maps"] + (1 * 3 + 2) * size
-    assert_close(
-        floats[at : at + 18].reshape(2, 3, 3), torch.stack([first, second]), equal_nan=True
-    )
+    found = held(view)["cross/1/2"].reshape(2, 3, 3)
+    assert_close(found, torch.stack([first, second]), equal_nan=True)
 
 
 def test_many_heads_are_sent_one_by_one():
     model = choosing(n_heads=12, n_layers=6, n_ctx=100)
     ids = torch.arange(90) % 20
     view = CompareView(tl.trace(model, ids), tl.trace(model, ids.flip(0)), layer=2, head=5)
-    assert view._maps == b"" and view._first == {"name": "decoder/2/5"}
+    assert [*held(view)] == ["decoder/2/5", "moved/decoder"]
     message, buffers = view._answer({"type": "block", "name": "decoder/1/3", "request": 1})
     assert message["type"] == "block"
     numbers = torch.frombuffer(bytearray(buffers[0]), dtype=torch.float32)

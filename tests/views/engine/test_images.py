@@ -1,7 +1,5 @@
 """The page's engine answers on an image model what PatchView says of it in Python."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -10,13 +8,17 @@ import transformer_lab as tl
 from tests.factories import picture, vision
 from tests.missing import package
 from tests.views.engine.node import answers, carried_files, close
+from tests.views.engine.test_desk import same
 from transformer_lab.graphs import obtaining
 from transformer_lab.graphs.process import ExportFailed
 from transformer_lab.views import PatchView
 from transformer_lab.views.pages import carried, pictures
+from transformer_lab.views.shared.javascript import call
+from transformer_lab.views.shared.passes import OVERLAID
 
 package("transformers")
 EDITS = [tl.ablate(1, 0), tl.knock_out(0, 1, query=0, key=3), tl.scale(1, 1, by=0.5)]
+NAMES = ("rows/5", "rows/0", "far", "effect/several", "every/1")
 LEVEL = 1 / 255 / 0.25  # of a prepared image, at the smallest standard deviation
 
 
@@ -66,22 +68,16 @@ def test_answers_are_those_of_python(tmp_path, monkeypatch):
     monkeypatch.setattr(obtaining, "can_be_copied", lambda _: False)
     image = np.random.default_rng(0).integers(0, 256, (37, 50, 3), np.uint8)
     models, wanted = [], []
+    edits = [one.to_dict() for one in EDITS]
     for i, view in enumerate(views()):
-        model, pool = view._embedded._model, view._effects.pool
+        model, about = view._embedded._model, view._for_page()["about"]
         found = carried.carried(model, "float32")
         (_, block) = found.blocks
         pixels = {"shape": list(model.pixels.shape), "data": model.pixels.flatten().tolist()}
-        at = [list(view.trace.patches.place(q) or (0, 0)) for q in range(17)]
-        patches = [int(q > 0) for q in range(17)]
-        heads = [2, 2]
-        edits = [one.to_dict() for one in EDITS]
-        questions = [
-            {"ask": "read", "pixels": pixels},
-            {"ask": "rows", "query": 5, "heads": heads},
-            {"ask": "distances", "at": at, "patches": patches, "heads": heads},
-            {"ask": "answerChange", "edits": edits, "pool": pool},
-            {"ask": "answerChanges", "layer": 1, "heads": 2, "pool": pool},
-        ]
+        about |= dict(grid=view._grid, every=[], edits=edits)
+        names = [n for n in NAMES if n != "far" or view.kind == "encoder"]
+        asked = [{"ask": "named", "of": [""], "name": n, "about": about} for n in names]
+        questions = [{"ask": "read", "pixels": pixels}, *asked]
         if found.prepares:
             other = {"shape": [3, 37, 50], "data": image.transpose(2, 0, 1).flatten().tolist()}
             questions.append({"ask": "read", "pixels": other, "prepare": True})
@@ -89,25 +85,18 @@ def test_answers_are_those_of_python(tmp_path, monkeypatch):
         models.append(
             carried_files(tmp_path, f"x{i}", *block.buffers, block.info, questions=questions)
         )
-        wanted.append(view)
-    for view, answer in zip(
+        wanted.append((view, names))
+    for (view, names), answer in zip(
         wanted, answers("run_desk.mjs", tmp_path, {"models": models})["answers"], strict=True
     ):
-        _, rows, far, change, every, *other = answer["found"]
-        close(rows, np.frombuffer(view._data.packed(5), "<u2"), "rows")
-        close(far, tl.heads.patch_distance(view.trace).tolist(), "distances")
+        found, other = answer["found"][1 : 1 + len(names)], answer["found"][1 + len(names) :]
+        for name, one in zip(names, found, strict=True):
+            told, data = view._answer({"type": "block", "name": name, "edits": edits})
+            codes = np.frombuffer(b"".join(data), "<u2")
+            close(one["numbers"], codes, name)
+            same(told["info"], one["info"], (name,))
         view.edits = EDITS
-        close(change["size"], view.effect.size, "size")
-        close(every, view.every_head()[1].tolist(), "every head")
-        if "listed" in change:
-            found = [[row["before"], row["after"]] for row in change["listed"]]
-            close(found, [row[1:] for row in view.effect.rows], "classes")
-            names = [view._effects.names[row["id"]] for row in change["listed"]]
-            assert names == [name for name, *_ in view.effect.rows]
-        else:
-            said = [float(x) for x in re.findall(r"\d+\.\d+", view.effect.sentence)]
-            found, rounded = [change["cosine"], *change["lengths"]], [6e-5, 0.06, 0.06]
-            assert (np.abs(np.subtract(found, said)) < rounded).all(), view.effect.sentence
+        assert call(OVERLAID, "effectSentence", found[-2]["info"]) == view.effect.sentence
         if other:
             pixels = view.model.prepare(image).flatten().numpy()
             assert np.abs(np.array(other[0]["pixels"]) - pixels).max() < LEVEL

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.adapters.families import tiny
+from tests.missing import package
 from tests.views.engine.cases import KINDS, SCHEMES, edits_of, models, patches_of
 from tests.views.engine.node import CLOSE, answers, exported, floats
 from transformer_lab.edits.constructors import edit_from_dict
 from transformer_lab.views.shared.modules import VIEWS, join_modules
 
+T = package("transformers")
 pytestmark = pytest.mark.needs("node")
 # Each scheme in a decoder, each kind of model, each option, and special cases. Exporting the rest,
 # which only combines these, takes half as long again.
@@ -133,3 +136,55 @@ def test_the_engine_is_one_script(tmp_path):
     run = subprocess.run(["node", "--check", script], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     assert "class Engine" in join_modules(VIEWS / "engine" / "client.js")
+
+
+def bloom():
+    """A model that gives its whole scores as a bias: its queries and keys are empty."""
+    torch.manual_seed(2)
+    model = T.BloomForCausalLM(T.BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("model", "widths"),
+    [
+        (bloom, (0, 8)),
+        (lambda: tiny("deepseek_v3"), (12, 16)),
+        (lambda: tiny("mimo_v2_flash"), (8, 4)),
+        (lambda: tiny("diffllama"), (8, 16)),
+    ],
+)
+def test_heads_are_as_wide_as_their_values(tmp_path, model, widths):
+    """Not as their queries, which may be narrower, wider or empty; and a layer may call attention
+    twice, once for each half of its values."""
+    model = model()
+    ids = torch.randint(3, 64, (1, 9), generator=torch.Generator().manual_seed(1))
+    source = tl.trace(model, ids.flip(1))
+    call = source.call(1)
+    assert (call.query.shape[-1], call.value.shape[-1]) == widths
+    told = {"tokens": ids.flip(1)[0].tolist()}
+    edits = [({"edit": "ablate", "layer": 1, "head": h}, tl.ablate(1, h)) for h in range(4)]
+    edits += [({"edit": "scale", "layer": 1, "head": 2, "by": -2.0}, tl.scale(1, 2, by=-2.0))]
+    edits += [
+        (
+            {"edit": "patch", "layer": 1, "head": 1, "what": what, "source": told},
+            tl.patch(source, layer=1, head=1, what=what),
+        )
+        for what in ("z", "v", "pattern")
+    ]
+    about = exported(tmp_path, "wide", model, ids) | dict(edits=[[js] for js, _ in edits])
+    (result,) = answers("run_engine.mjs", tmp_path, [about])
+    trace = tl.trace(model, ids)
+    for head, norms in enumerate(trace.value_norms(1)):  # which edits of heads leave as they are
+        found = torch.from_numpy(floats(result[0]["found"][f"value/decoder/1/{head}"]))
+        torch.testing.assert_close(found, norms, rtol=0, atol=1e-4)
+    plain = trace.logits[0]
+    for (_, edit), side in zip(edits, result, strict=True):
+        with tl.edit(model, edit):
+            wanted = model(ids).logits[0].detach()
+        found = torch.from_numpy(floats(side["found"]["logits"])).view(wanted.shape)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+        assert (wanted - plain).abs().max() > 1e-3  # so that nothing is not taken for something

@@ -53,25 +53,27 @@ class Case:
 
     def plain(self, folder):
         """The graph, with its weights in a file, and the questions."""
+        names = ("kind", "layer", "head", "position")
         asked = [
             dict(
-                walk=dict(zip(("kind", "layer", "head", "position"), walk, strict=True)),
-                around=self._around(walk),
+                walk=dict(zip(names, walk, strict=True)),
+                kinds=self.blocks.kinds(),
+                python=self._told(walk),
             )
             for walk in self.walks
         ]
         ids, target = self.trace.tokens, self.trace.target
         return exported(folder, self.name, self.model, ids, target) | dict(asked=asked)
 
-    def _around(self, walk):
-        kind, layer, *_ = walk
-        last = layer == self.trace.n_layers(kind) - 1
-        return dict(
-            tokens=self.blocks.tokens[kind],
-            positions=self.blocks.positions,
-            last=last,
-            here="decoder" not in self.trace.kinds,
-        )
+    def _told(self, walk):
+        """Python's info and numbers; infinities as JSON reads them."""
+        info, data = self.blocks.walk(*walk)
+        told = [x if np.isfinite(x) else str(x).replace("inf", "Infinity") for x in floats(data)]
+        return dict(info=info, numbers=told)
+
+
+def floats(data):
+    return np.frombuffer(data, "<f4").tolist()
 
 
 @pytest.fixture(scope="module")
@@ -93,22 +95,30 @@ def test_every_step_through_a_block_is_pythons(cases):
     steps, names = 0, set()
     for case, results in cases:
         for walk, found in zip(case.walks, results, strict=True):
-            wanted, where = case.blocks.walk(*walk), (case.model.config, walk)
+            (want, _), where = case.blocks.walk(*walk), (case.model.config, walk)
             assert "error" not in found, (where, found)
-            info, want = found["info"], wanted.info
-            for name in ("kind", "layer", "head", "position", "shown", "all"):
+            info = found["info"]
+            assert info.keys() >= want.keys() - {"cross", "hidden", "mlp", "mlp_reads", "values"}
+            for name in ("kind", "layer", "head", "position", "shown", "norm", "mlp_norm", "after"):
                 assert info[name] == want[name], where
-            assert info["rest"] == pytest.approx(want["rest"], abs=CLOSE)
-            assert [s["name"] for s in info["stages"]] == [s["name"] for s in want["stages"]], where
-            for have, told in zip(info["stages"], want["stages"], strict=True):
+            for name in ("scale", "nothing"):
+                assert info[name] == pytest.approx(want[name], abs=CLOSE), where
+            assert info["sizes"] == want["sizes"], where
+            for name, values in found["python"].items():
+                have = found["numbers"][name]
+                assert [x is None for x in have] == [x is None for x in values], (where, name)
+                close([x or 0 for x in have], [x or 0 for x in values], (where, name))
+            stages, python = found["stages"], found["told"]
+            assert [s["name"] for s in stages] == [s["name"] for s in python], where
+            for have, told in zip(stages, python, strict=True):
                 at = (*where, told["name"])
                 same_sentence(have["sentence"], told["sentence"], at)
                 for name in ("tab", "title", "formula", "vectors"):
                     assert have[name] == told[name], at
                 assert (have["keys"] is None) == (told["keys"] is None), at
                 if told["keys"]:
-                    assert have["keys"]["columns"] == told["keys"]["columns"], at
-                    assert have["keys"]["vectors"] == told["keys"]["vectors"], at
+                    for name in ("columns", "beside", "keys", "vectors"):
+                        assert have["keys"][name] == told["keys"][name], at
                     columns = zip(have["keys"]["numbers"], told["keys"]["numbers"], strict=True)
                     for a, b in columns:
                         assert [x is None for x in a] == [x is None for x in b], at
@@ -118,7 +128,6 @@ def test_every_step_through_a_block_is_pythons(cases):
                     assert [x is None for x in a] == [x is None for x in b], at
                     close([x or 0 for x in a], [x or 0 for x in b], at)
                 steps, names = steps + 1, names | {told["name"]}
-            close(found["numbers"], np.frombuffer(wanted.data, "<f4"), where)
     assert steps > 300
     every = "stream norm product scale mask softmax values heads add cross norm2 mlp add2 answer"
     assert names == set(every.split())

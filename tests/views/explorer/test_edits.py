@@ -89,13 +89,7 @@ def test_edits_made_by_hand_are_those_that_python_would_send(tmp_path):
                 cuts.append(
                     {"at": at, "edge": {"query": query, "key": key}, "scope": scope, "sent": cut}
                 )
-    given = {
-        "patterns": changes.patterns(KINDS),
-        "kinds": KINDS,
-        "heads": heads,
-        "cuts": cuts,
-        "expert": expert,
-    }
+    given = {"kinds": KINDS, "heads": heads, "cuts": cuts, "expert": expert}
     (tmp_path / "edits.json").write_text(json.dumps(given))
     script = Path(__file__).parent.parent / "js" / "explorer_edits.test.mjs"
     run = subprocess.run(

@@ -11,7 +11,7 @@ from tests.views.explorer.test_view import FRENCH, TEXT, text_model
 from transformer_lab.heads.measures import all_scores
 from transformer_lab.training.usage import held_for_edits, is_wanted
 from transformer_lab.views import Explorer
-from transformer_lab.views.explorer import background, facts, singles
+from transformer_lab.views.explorer import background, facts, session, singles
 from transformer_lab.views.explorer.background import Background, Interrupted
 
 LONG = 20  # seconds that a test waits at most
@@ -98,6 +98,15 @@ def test_it_begins_with_the_head_that_matters_most(monkeypatch, quick):
     chosen = Explorer(model, TEXT, layer=0)
     assert (chosen.layer, chosen.head) == (0, 0)
     assert len(view._estimates) == 4 * 8 and chosen._estimates == b""
+
+
+def test_a_page_knows_whether_every_head_will_be_measured():
+    """Until then it says that it measures; where estimates remain, it offers them as such."""
+    view = Explorer(text_model(), TEXT)
+    assert view._about["measures_all"]
+    view.session.reading.seconds = 3 * session.UNASKED / 7  # of 8 heads
+    assert not view.session.about("")["measures_all"]
+    assert not Explorer(text_model("encoder"), TEXT)._about["measures_all"]  # no mask
 
 
 @pytest.mark.parametrize("why", ["slow", "no head", "no mask"])

@@ -59,10 +59,7 @@ def test_tokens_stay_what_they_were_where_the_words_would_be_split_otherwise():
     assert view.ids == exact != tokenizer.encode("key")
     assert view.text == "key"
     names = {"tl": tl, "model": model}
-    exec(
-        view.session.edit_values.code(view.session.state.edits) + "\n" + view.session.run_code,
-        names,
-    )
+    exec(view.code, names)
     assert names["before"].tokens[0].tolist() == exact
     view.edits = []
     assert view.ids == exact, "an edit changes no token"

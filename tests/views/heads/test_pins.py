@@ -15,7 +15,7 @@ CODE = "for key in self.keys:\n    if key not in self."
 
 @pytest.fixture(scope="module")
 def shipped():
-    return tl.shipped()
+    return tl.shipped("manual")
 
 
 @pytest.mark.parametrize(

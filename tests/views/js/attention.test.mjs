@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { rowsWithin, shareFound } from "../../../transformer_lab/views/heads/between.js";
 import { lineScene, strongestScene } from "../../../transformer_lab/views/heads/lines.js";
 
-import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/shared/attention.js";
+import { pooled } from "../../../transformer_lab/views/marks/matrix.js";
+import { HeadWeights, largest, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/shared/attention.js";
 
 const close = (a, b, tolerance = 1e-6) => assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`);
 

@@ -1,53 +1,73 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { CloudData, extent, scaled, turned } from "../../../transformer_lab/views/embeddings/cloud.js";
+import { paintsOf } from "../../../transformer_lab/views/embeddings/panel.js";
+import { pointOf, tokenOf, view } from "../../../transformer_lab/views/embeddings/scene.js";
+import { extent, turned } from "../../../transformer_lab/views/embeddings/space.js";
 import { placedNames } from "../../../transformer_lab/views/marks/points.js";
 
 const close = (a, b) => assert.ok(Math.abs(a - b) < 1e-9, `${a} is not ${b}`);
 
-/** Two rows of three points; each number encodes its place: 100 × way + 10 × row + point, and a tenth for the axis. */
-function data(told = {}) {
-  const numbers = [];
-  for (const way of [0, 1, 2]) for (const row of [0, 1]) for (const point of [0, 1, 2]) for (const axis of [0, 1, 2, 3]) numbers.push(100 * way + 10 * row + point + axis / 10);
-  const state = {
-    _points: { tokens: ["a", "b", "a"], positions: [1, 2, 5], texts: [0, 0, 0], labels: [], where: ["start", "end"], sample: "", own: false, ...told },
-    _coordinates: new DataView(Float32Array.from(numbers).buffer), _norms: new DataView(Float32Array.of(1, 2, 3, 4, 5, 6).buffer),
-    _shares: { layer: [[1], [2]], random: [[3], [4]], paths: [[5], [6]], lone: [null, [2, 0.9]] },
-  };
-  return new CloudData({ get: (name) => state[name] });
+const WHERE = ["start", "end"];
+const POINTS = { tokens: ["a", "b", "a"], positions: [1, 2, 5], where: WHERE, sample: "", text: [], label: [] };
+const state = (more = {}) => ({ kind: "decoder", selected: null, row: 0, shows: "layer", colour: "token", points: POINTS, hover: {}, ...more });
+const SHARES = [[0.5, 0.2, 0.1], [0.3, 0.2, 0.2]];
+
+/** The answer of a state: each number encodes its place: 10 × row + point, and a tenth for the column. */
+function found(s) {
+  const rows = s.shows === "paths" ? [0, 1] : [s.row];
+  const numbers = rows.flatMap((row) => [0, 1, 2].flatMap((point) => [0, 1, 2, 3, 4].map((column) => 10 * row + point + column / 10)));
+  const [name] = view.needs(s);
+  const lone = s.shows === "layer" && s.row === 1 ? [2, 0.9] : null;
+  return new Map([[name, view.read({ info: { shares: SHARES, lone }, numbers }, name, s)]]);
 }
+const shown = (more) => view.scene(state(more), found(state(more)));
 
 test("numbers are read in the order in which they are sent", () => {
-  const cloud = data();
-  close(cloud.at("layer", 0, 2, 0), 2);
-  assert.equal(Math.round(10 * cloud.at("random", 1, 1, 2)), 1112);
-  assert.equal(Math.round(10 * cloud.at("paths", 1, 2, 3)), 2123);
-  assert.equal(cloud.norm(1, 2), 6);
-  assert.deepEqual(cloud.explained("layer", 1), [[2], [4]]);
-  assert.deepEqual(cloud.explained("paths", 0), [[5], [6]]);
-  assert.deepEqual(cloud.lone(1), ["a", 5, 0.9]);
-  assert.equal(cloud.lone(0), null);
+  assert.deepEqual(view.needs(state({ row: 1 })), ["layer/1"]);
+  assert.deepEqual(view.needs(state({ row: 1, shows: "paths" })), ["paths/0"]);
+  const { places, every } = found(state({ row: 1 })).get("layer/1");
+  close(places(0)[6], 12);
+  close(every(0, 4)[2], 12.4);
+  const { mark } = shown({ shows: "paths", row: 1 }).panels[0][0];
+  assert.deepEqual(mark.paths.shape, [2, 3, 3]);
+  close(mark.paths.values[17], 12.2);
+  assert.deepEqual(mark.places.values, mark.paths.values.slice(9));
+  const { arrays } = shown({ row: 1 });
+  close(arrays.kept[1][2], 12.3);
+  close(arrays.length[1][2], 12.4);
+  close(arrays.component_3[1][0], 10.2);
+  assert.match(arrays.component_1[2], / 0\.5$/);
+  assert.match(shown({ shows: "random" }).arrays.component_1[2], / 0\.3$/);
+  assert.match(shown({ row: 1 }).sentence, /“a” \(5\) alone accounts for 90%/);
+  assert.doesNotMatch(shown({ row: 0 }).sentence, /alone/);
+  assert.deepEqual(shown().panels[0][0].table.rows[1].slice(1), ["30%", "20%", "20%", "70%"]);
 });
 
 test("a selection of tokens is one of points, tokens left out are none", () => {
-  const cloud = data();
-  assert.equal(cloud.pointOf([5, null], "decoder"), 2);
-  assert.equal(cloud.pointOf([0, null], "decoder"), null);
-  assert.equal(cloud.pointOf([null, 2], "decoder"), 1);
-  assert.equal(cloud.pointOf([null, 2], "cross"), null);
-  assert.equal(cloud.pointOf(null, "decoder"), null);
-  assert.equal(data({ own: true }).pointOf([2, null], "points"), 2);
-  assert.equal(cloud.tokenOf(2), 5);
+  const s = state();
+  assert.equal(pointOf(s, [5, null]), 2);
+  assert.equal(pointOf(s, [0, null]), null);
+  assert.equal(pointOf(s, [null, 2]), 1);
+  assert.equal(pointOf(state({ kind: "cross" }), [null, 2]), null);
+  assert.equal(pointOf(s, null), null);
+  assert.equal(pointOf(state({ kind: "points" }), [2, null]), 2);
+  assert.equal(pointOf(state({ kind: "points" }), [3, null]), null);
+  assert.equal(tokenOf(s, 2), 5);
+  assert.deepEqual(view.spot(state({ hover: { cloud: 2 } })), { query: 5, key: null });
+  assert.deepEqual(view.pointed(s, { query: 5, key: null }), { cloud: 2 });
+  assert.deepEqual(view.pointed(s, { query: 0, key: null }), {});
 });
 
 test("equal tokens have one colour, and numbers a scale", () => {
-  const cloud = data();
-  assert.deepEqual(cloud.painted("token", 0).places, [0, 1, 0]);
-  assert.deepEqual(cloud.painted("length", 1).numbers, [4, 5, 6]);
+  const colours = (more) => shown(more).panels[0][0].mark.colours;
+  const paints = paintsOf(colours());
+  assert.equal(paints[0], paints[2]);
+  assert.notEqual(paints[0], paints[1]);
+  assert.deepEqual(colours({ colour: "length", row: 1 }), [10.4, 11.4, 12.4]);
   const table = Uint8ClampedArray.from({ length: 768 }, (_, i) => Math.floor(i / 3));
-  assert.deepEqual(scaled([4, 5, 6], table), ["rgb(0,0,0)", "rgb(128,128,128)", "rgb(255,255,255)"]);
-  assert.deepEqual(scaled([7, 7], table), ["rgb(0,0,0)", "rgb(0,0,0)"]);
+  assert.deepEqual(paintsOf([4, 5, 6], table), ["rgb(0,0,0)", "rgb(128,128,128)", "rgb(255,255,255)"]);
+  assert.deepEqual(paintsOf([7, 7], table), ["rgb(0,0,0)", "rgb(0,0,0)"]);
   assert.deepEqual(extent([3, -1, 2]), [-1, 3]);
 });
 

@@ -119,24 +119,26 @@ test("a page asks, and is answered", async () => {
   const off = { edit: "ablate", layer: 0, head: 1, kind: "decoder" };
   const told = await engine.ask({ ask: "predict", edits: [off], position: 3 });
   assert.ok(told.kl > 0 && Math.abs(told.kl - effects[1].kl) < 1e-6);
-  const [map] = await engine.ask({ ask: "map", places: [places[0]] });
-  assert.equal(map.weights.length, 16);
-  assert.ok(Math.abs(map.weights.slice(12).reduce((a, b) => a + b) - 1) < 1e-6);
-  const place = places[0];
+  const mapOf = (place, of = "") => engine.ask({ ask: "named", of: [of], name: `map/${place}/[]` });
+  const { numbers } = await mapOf("decoder/0/0");
+  assert.equal(numbers.length, 16);
+  assert.ok(Math.abs(numbers.slice(12).reduce((a, b) => a + b) - 1) < 1e-6);
   const refused = [
     [{ ask: "predict", position: 4 }, /position=4 is outside the 4 tokens \(0 … 3\)/],
     [{ ask: "predict", position: 0.5 }, /position=0.5 is outside/],
-    [{ ask: "lens", positions: [9] }, /position=9 is outside/],
-    [{ ask: "map", places: [{ ...place, kind: "cross" }] }, /kind='cross' is not in this model; it has decoder/],
-    [{ ask: "map", places: [{ ...place, layer: 1 }] }, /layer=1 is outside 0 … 0/],
-    [{ ask: "map", places: [{ ...place, head: 2 }] }, /head=2 is outside 0 … 1/],
+    [{ ask: "named", name: "cell/decoder/0/0/9/-", about: {} }, /query=9 is outside/],
+    [{ ask: "named", name: "anything/9", about: {} }, /this page does not hold it/],
+    [{ ask: "named", name: "likely/9/[]" }, /position=9 is outside/],
+    [{ ask: "named", name: "map/cross/0/0/[]" }, /kind='cross' is not in this model; it has decoder/],
+    [{ ask: "named", name: "map/decoder/1/0/[]" }, /layer=1 is outside 0 … 0/],
+    [{ ask: "named", name: "map/decoder/0/2/[]" }, /head=2 is outside 0 … 1/],
     [{ ask: "read", text: 3 }, /text must be a string, got a number/],
     [{ ask: "predict", position: 0, of: "other" }, /no text has been read/],
   ];
   for (const [question, why] of refused) await assert.rejects(engine.ask(question), why);
   await engine.ask({ ask: "read", of: "other", text: "b" });
-  assert.equal((await engine.ask({ ask: "map", of: "other", places: [place] }))[0].weights.length, 1);
-  assert.equal((await engine.ask({ ask: "map", places: [place] }))[0].weights.length, 16);
+  assert.equal((await mapOf("decoder/0/0", "other")).numbers.length, 1);
+  assert.equal((await mapOf("decoder/0/0")).numbers.length, 16);
   const asked = [1, 2].map(() => engine.ask({ ask: "write", n: 3 }, { lane: "write" }));
   await assert.rejects(asked[0], Superseded);
   assert.equal((await asked[1]).plain.length, 3);
@@ -154,7 +156,8 @@ test("what a page says of its model is checked too", () => {
   const { weights, checksum, ...rest } = packed();
   const about = new TextEncoder().encode(JSON.stringify(rest));
   const checksums = [crc32(about), checksum];
-  assert.deepEqual(packedOf({ checksums }, [about, weights]), packed());
+  const check = { inputs: {}, places: null, ids: [], chances: [] };
+  assert.deepEqual(packedOf({ checksums, check }, [about, weights]), { ...packed(), check });
   const changed = Uint8Array.from(about, (byte, i) => (i === 9 ? byte ^ 1 : byte));
   for (const [info, buffers] of [[{ checksums }, [changed, weights]], [{ checksums }, [weights, about]], [{ checksums }, [about]], [{}, [about, weights]]]) {
     assert.throws(() => packedOf(info, buffers), { constructor: DamagedModel, message: /its checksum differs/ });
@@ -168,6 +171,31 @@ test("a model that was damaged on its way is one sentence", async () => {
   await assert.rejects(engine.ask({ ask: "load", ...damaged }), /not as it was written: its checksum differs/);
   const other = { ...packed(), tokenizer: letters("a", "b", "c") };
   await assert.rejects(engine.ask({ ask: "load", ...other }), /tokenizer has 8 tokens but the embedding of the model tiny has 7 rows/);
+});
+
+test("a model of which a part is missing or of another kind is one sentence", async () => {
+  const whole = packed();
+  const weights = Object.fromEntries(Object.keys(whole.graph.weights).map((name) => [name, null]));
+  const changes = [
+    { graph: { ...whole.graph, weights } }, { graph: { ...whole.graph, nodes: [5] } }, { graph: null }, { config: null },
+    { tokenizer: { model: { type: "none" } } }, { tokenizer: 5 },
+  ];
+  for (const change of changes)
+    await assert.rejects(local().ask({ ask: "load", ...packed(), ...change }), /not as it was written/, JSON.stringify(change).slice(0, 80));
+});
+
+test("a tensor that no memory holds is refused", async () => {
+  const { graph, ...rest } = packed();
+  const [[name, result]] = Object.entries(graph.results);
+  for (const nodes of [
+    [["expand", "wide", [{ n: result }, [1000000, 1000000, 1, 1, 1]], {}]],
+    [["full", "wide", [[1000000, 1000000], 1], {}]],
+  ]) {
+    const engine = local();
+    const asked = { ...rest, graph: { ...graph, nodes: [...graph.nodes, ...nodes], tail: "", growth: null, results: { [name]: "wide" } } };
+    await engine.ask({ ask: "load", ...asked });
+    await assert.rejects(engine.ask({ ask: "read", text: "a" }), /which is too large|more than this browser gives/);
+  }
 });
 
 test("edits that fit nothing are named", () => {
@@ -197,4 +225,22 @@ test("edits that fit nothing are named", () => {
   for (const [tokens, why] of [[[], /empty/], [[7], /outside the vocabulary of 7/], [Array(9).fill(5), /9 tokens but this model reads at most 8/]]) {
     assert.throws(() => model.run({ tokens }), why);
   }
+});
+
+test("a text and its target have limits of their own", () => {
+  const about = packed();
+  const graph = { ...about.graph, lengths: { tokens: [8, 8], target: [6, 6] } };
+  const { model } = new TextModel({ ...about, graph, config: { ...about.config, kind: "encoder-decoder", n_ctx: 6 } });
+  model.check(Array(8).fill(5), "encoder");
+  model.check(Array(6).fill(5), "decoder");
+  assert.throws(() => model.check(Array(6).fill(5), "encoder"), /has 6 tokens, and in this page the model reads exactly 8/);
+  assert.throws(() => model.check(Array(8).fill(5), "decoder"), /has 8 tokens, and in this page the model reads exactly 6/);
+});
+
+test("without a known vocabulary, ids are refused by the embedding alone", () => {
+  const about = packed();
+  const { model } = new TextModel({ ...about, config: { ...about.config, vocab_size: null } });
+  const known = new TextModel(about).model;
+  assert.deepEqual(model.run({ tokens: [5, 6] }).answer, known.run({ tokens: [5, 6] }).answer);
+  assert.throws(() => model.run({ tokens: [5, 7] }), /^Error: 7 is outside the 7 rows of an embedding of this model$/);
 });

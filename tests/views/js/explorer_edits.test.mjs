@@ -9,38 +9,38 @@ import {
 import { dotRadius } from "../../../transformer_lab/views/explorer/grid.js";
 import { effectsOf } from "../../../transformer_lab/views/explorer/head_card.js";
 
-// Written by tests/views/explorer/test_edits.py: patterns of a model with two kinds of attention, and
-// each edit as Python sends it.
+// Written by tests/views/explorer/test_edits.py: two kinds of attention, and each edit as Python sends it.
 const given = process.env.TL_EDITS ? JSON.parse(readFileSync(process.env.TL_EDITS, "utf-8")) : null;
+const shown = (edits) => edits.map(({ what: _, ...edit }) => edit); // Python describes all, the page only what it has no words for
 const place = (layer, head, kind = "decoder") => ({ kind, layer, head });
 
 test("edits made by hand are those that Python would send", { skip: !given }, () => {
-  const { patterns, kinds, heads, cuts, expert } = given;
-  assert.deepEqual(toggleExpert([], expert.at, patterns), [expert.sent]);
-  assert.deepEqual(toggleExpert([expert.sent], expert.at, patterns), []);
-  for (const { at, sent } of heads) assert.deepEqual(toggleHeads([], [at], patterns), [sent]);
-  for (const { at, edge, scope, sent } of cuts) assert.deepEqual(toggleCut([], at, edge, scope, patterns, kinds[at.kind]), [sent]);
+  const { kinds, heads, cuts, expert } = given;
+  assert.deepEqual(shown(toggleExpert([], expert.at, kinds)), shown([expert.sent]));
+  assert.deepEqual(toggleExpert([expert.sent], expert.at, kinds), []);
+  for (const { at, sent } of heads) assert.deepEqual(shown(toggleHeads([], [at], kinds)), shown([sent]));
+  for (const { at, edge, scope, sent } of cuts) assert.deepEqual(shown(toggleCut([], at, edge, scope, kinds)), shown([sent]));
   assert.ok(heads.length >= 2 && cuts.length >= 18);
 });
 
 test("heads go off and on, alone and together", { skip: !given }, () => {
-  const { patterns } = given;
-  let edits = toggleHeads([], [place(1, 2)], patterns);
+  const { kinds } = given;
+  let edits = toggleHeads([], [place(1, 2)], kinds);
   assert.ok(headOff(edits, place(1, 2)));
   assert.ok(!headOff(edits, place(1, 2, "cross")));
-  edits = toggleHeads(edits, [place(1, 2), place(0, 0)], patterns);
+  edits = toggleHeads(edits, [place(1, 2), place(0, 0)], kinds);
   assert.equal(edits.length, 2, "those that are on go off");
-  assert.deepEqual(toggleHeads(edits, [place(1, 2), place(0, 0)], patterns), []);
-  const cross = toggleHeads([], [place(0, 1, "cross")], patterns);
+  assert.deepEqual(toggleHeads(edits, [place(1, 2), place(0, 0)], kinds), []);
+  const cross = toggleHeads([], [place(0, 1, "cross")], kinds);
   assert.equal(cross[0].kind, "cross");
   assert.ok(headOff([{ does: "off", kind: "decoder", layer: 1, head: null }], place(1, 7)), "a whole layer is off");
 });
 
 test("edges are cut where they are meant, and mended", { skip: !given }, () => {
-  const { patterns, kinds } = given;
+  const { kinds } = given;
   const edge = { query: 1, key: 0 };
   for (const scope of ["head", "layer", "all"]) {
-    const cut = (edits) => toggleCut(edits, place(1, 2), edge, scope, patterns, kinds.decoder);
+    const cut = (edits) => toggleCut(edits, place(1, 2), edge, scope, kinds);
     const edits = cut([]);
     assert.deepEqual(cutsOf(edits, place(1, 2)), [edge]);
     assert.equal(cutsOf(edits, place(1, 3)).length, scope === "head" ? 0 : 1);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { csvFile, fileName, jsonFile, nested, numbersOf, single } from "../../../transformer_lab/views/shared/files.js";
+import { csvFile, fileName, jsonFile } from "../../../transformer_lab/views/shared/files.js";
+import { nested, numbersOf, single } from "../../../transformer_lab/views/shared/numbers.js";
 
 const numbers = {
   arrays: {

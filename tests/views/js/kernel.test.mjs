@@ -75,5 +75,6 @@ test("a model that needs more memory than there is", () => {
   /** @type {any} */ (heap.memory).grow = () => {
     throw new RangeError("WebAssembly.Memory.grow(): Maximum memory size exceeded");
   };
+  assert.throws(() => new NumberHeap(true).take(1e12), /^Error: this model needs 3814698 MiB, more than this browser gives a page$/);
   assert.throws(() => heap.take(2 ** 26), /^Error: this model needs 257 MiB, more than this browser gives a page$/);
 });

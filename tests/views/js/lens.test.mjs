@@ -1,19 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { LENS_COLUMNS, LensStore } from "../../../transformer_lab/views/residual/lens.js";
+import { Answers } from "../../../transformer_lab/views/shared/answers.js";
 
-/** The answer to a request for some tokens: one row, and the likeliest token of each. */
-const answerOf = (name) => {
-  const info = { from: Number(name.split("/")[1]), rows: 1, count: LENS_COLUMNS, k: 1, names: ["x"], settled: Array(LENS_COLUMNS).fill(0) };
-  return { message: { info }, buffers: [new Uint8Array(4 * 4 * LENS_COLUMNS)] };
-};
+const COLUMNS = 16; // tokens in one answer
 
-/** A store whose requests the test answers. */
+/** Answers whose requests the test answers; `fetch` those of some tokens. */
 function storeOf() {
   const open = [];
-  const ask = ({ name }) => new Promise((resolve, reject) => open.push({ name, come: () => resolve(answerOf(name)), fail: reject }));
-  return { open, store: new LensStore({ get: () => [] }, { ask }) };
+  const ask = ({ name }) => new Promise((resolve, reject) => open.push({ name, come: () => resolve({ message: { info: name }, buffers: [] }), fail: reject }));
+  globalThis.document = { createElement: () => ({ dataset: {}, setAttribute() {}, append() {} }) };
+  const answers = new Answers({ requests: { ask } }, { most: 9, names: () => [], read: (info) => info });
+  const fetch = (from, to) => {
+    const names = [];
+    for (let first = from - (from % COLUMNS); first < to; first += COLUMNS) names.push(`lens/${first}`);
+    return answers.fetch(names);
+  };
+  return { open, store: { fetch, known: answers.known } };
 }
 
 test("whoever turns on before an answer has come waits for it too", async () => {
@@ -23,7 +26,7 @@ test("whoever turns on before an answer has come waits for it too", async () => 
   assert.deepEqual(open.map(({ name }) => name), ["lens/0"]);
   open[0].come();
   assert.deepEqual(await Promise.all([first, second]), [true, true]);
-  assert.equal(store.answer(3).token, "x");
+  assert.equal(store.known.get("lens/0"), "lens/0");
   assert.equal(await store.fetch(0, 13), false, "all of it is here");
 });
 
@@ -43,7 +46,7 @@ test("a window over two parts has come when both have", async () => {
   const whole = store.fetch(10, 20);
   open[0].come();
   await new Promise((resolve) => setTimeout(resolve));
-  assert.deepEqual(open.map(({ name }) => name), ["lens/0", `lens/${LENS_COLUMNS}`]);
+  assert.deepEqual(open.map(({ name }) => name), ["lens/0", `lens/${COLUMNS}`]);
   open[1].come();
   assert.equal(await whole, true);
 });

@@ -1,74 +1,15 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { numberText } from "../../../transformer_lab/views/shared/ticks.js";
 import { linearShade } from "../../../transformer_lab/views/shared/number_map.js";
 import { roundStep } from "../../../transformer_lab/views/shared/ticks.js";
 import { namedCurves, nearestIndex, spread } from "../../../transformer_lab/views/shared/plot.js";
-import { relativeBucket } from "../../../transformer_lab/views/positions/math.js";
-import {
-  byDistance,
-  changeOf,
-  encodingOf,
-  positionValues,
-  schemeFacts,
-} from "../../../transformer_lab/views/positions/scheme.js";
-import { sayPositions } from "../../../transformer_lab/views/positions/schemes.js";
-
-const near = (a, b, within, what) => {
-  assert.ok(
-    Math.abs(a - b) <= within || (Number.isNaN(a) && b === null),
-    `${what}: ${a} is not ${b}`,
-  );
-};
-
-// Written by tests/views/positions/test_view.py, from the view and from transformer_lab/positions.py.
-if (process.env.TL_POSITIONS) {
-  const { buckets, cases } = JSON.parse(readFileSync(process.env.TL_POSITIONS, "utf8"));
-
-  test("buckets are T5's on every distance", () => {
-    for (const { causal, count, most, found } of buckets) {
-      found.forEach((bucket, i) =>
-        assert.equal(relativeBucket(i - 600, causal, count, most), bucket),
-      );
-    }
-  });
-
-  test("encodings, distances, weights and sentences are Python's", () => {
-    assert.ok(cases.length > 20);
-    for (const { state, encoding, x, y, before, after, sentence } of cases) {
-      const now = {
-        ...state,
-        table: Float32Array.from(state.table),
-        maps: Float32Array.from(state.maps),
-      };
-      const what = JSON.stringify({ ...state, table: 0, maps: 0, given: state.given.scheme });
-      const map = encodingOf(now);
-      if (encoding) {
-        const read = state.scheme === "rotary" ? map.angle : map.value;
-        for (const [row, column, value] of encoding) near(read(row, column), value, 1e-6, what);
-      } else assert.equal(map, null);
-      const curve = byDistance(now);
-      assert.deepEqual(curve.x, x);
-      const lines = curve.series.flatMap(({ y, band }) => [
-        y,
-        ...(band ? [band.low, band.high] : []),
-      ]);
-      assert.equal(lines.length, y.length);
-      lines.forEach((line, i) => line.forEach((value, at) => near(value, y[i][at], 1e-6, what)));
-      const change = changeOf(now);
-      before.forEach((value, i) => near(change.before[i], value, 1e-7, what));
-      after.forEach((value, i) => near(change.after[i], value, 1e-7, what));
-      const facts = schemeFacts(now);
-      assert.equal(sayPositions("sentence", positionValues(now, facts, change)), sentence);
-    }
-  });
-}
+import { say } from "../../../transformer_lab/views/positions/schemes.js";
 
 test("numbers near nothing", () => {
   const written = [0, 3e-12, 1.2e-7, 9.6e-6, 0.01].map((largest) =>
-    sayPositions("largest", { largest }),
+    say("largest", { largest }),
   );
   assert.deepEqual(written, ["below 1e−9", "below 1e−9", "1e−7", "1e−5", "0.01"]);
   assert.deepEqual(

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { passedHalf, scoresFrom, StepModel } from "../../../transformer_lab/views/runs/scrubber.js";
-import { nearestStop } from "../../../transformer_lab/views/shared/controls.js";
+import { StepModel } from "../../../transformer_lab/views/runs/panels.js";
+import { passedHalf, scoresFrom } from "../../../transformer_lab/views/runs/scene.js";
+import { nearestStop } from "../../../transformer_lab/views/shared/ticks.js";
 
 test("where scores stand in their bytes", () => {
   const measures = { encoder: ["a", "b"], decoder: ["b", "c"] };

@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { medianOf } from "../../../transformer_lab/views/residual/view.js";
-import { lensColumns, LensBlock } from "../../../transformer_lab/views/residual/lens.js";
-import { fallingParts, partColour } from "../../../transformer_lab/views/why/waterfall.js";
-import { largestBySize, WhyCell } from "../../../transformer_lab/views/why/cell.js";
+import { medianOf, view as residual } from "../../../transformer_lab/views/residual/scene.js";
+import { lensColumns } from "../../../transformer_lab/views/residual/lens.js";
+import { answerOf } from "../../../transformer_lab/views/shared/scene.js";
+import { partColour } from "../../../transformer_lab/views/why/waterfall.js";
+import { fallingParts, largestBySize, WhyCell } from "../../../transformer_lab/views/why/cell.js";
 
 test("the median of an even number is the lower one, as torch's", () => {
   assert.equal(medianOf([4, 1, 3, 2]), 2);
@@ -14,14 +15,11 @@ test("the median of an even number is the lower one, as torch's", () => {
 });
 
 test("a block of the lens is read in the order it was packed", () => {
-  const info = { from: 16, rows: 1, count: 2, k: 1, names: ["a", "b"], settled: [0, 1] };
-  const bytes = new Uint8Array(4 * 8);
-  new Int32Array(bytes.buffer, 0, 2).set([1, 0]);
-  new Float32Array(bytes.buffer, 8, 2).set([0.5, 0.25]);
-  new Int32Array(bytes.buffer, 16, 2).set([1, 1]);
-  new Float32Array(bytes.buffer, 24, 2).set([0.5, 0.125]);
-  const block = new LensBlock(info, bytes);
-  assert.deepEqual([...block.tokens, ...block.probabilities, ...block.answer, ...block.answerProbability], [1, 0, 0.5, 0.25, 1, 1, 0.5, 0.125]);
+  const info = { rows: 1, count: 2, k: 1, names: ["a", "b"] };
+  const bytes = new Uint8Array(Float32Array.of(1, 0, 0.5, 0.25, 1, 1, 0.5, 0.125).buffer);
+  const columns = answerOf(residual, info, bytes, "lens/16", {});
+  const read = columns.map(({ top, answer, odds, own, settled }) => [top(0), answer, odds(0), own, settled]);
+  assert.deepEqual(read, [[[{ name: "b", probability: 0.5 }], "b", 0.5, [true], 0], [[{ name: "a", probability: 0.25 }], "b", 0.125, [false], 1]]);
   assert.ok(lensColumns(1240, 100) >= 16 && lensColumns(376, 100) >= 4 && lensColumns(9999, 7) === 7 && lensColumns(9999, 1) === 1);
 });
 

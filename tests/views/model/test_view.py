@@ -51,7 +51,7 @@ def test_every_number_is_that_of_an_analysis(trace):
             mine = edges.carried[0][edges.places[:, 1] == query]
             torch.testing.assert_close(mine.max(), whole[:, query].max())
     lens = logit_lens(trace, positions=[12])
-    rows = view._lens["rows"][0]
+    rows = view._said["rows"][0]
     assert [row[0][1] for row in rows] == lens.probabilities[:, 0, 0].tolist()
     assert view.answers[0][1] == pytest.approx(float(trace.logits[0, 12].softmax(-1).max()))
 
@@ -149,7 +149,7 @@ ODD = {
         122,
         "After “3”",
     ),
-    "one token": (lambda: tl.shipped().trace("for"), 10, "After “for” the model expects"),
+    "one token": (lambda: tl.shipped("manual").trace("for"), 10, "After “for” the model expects"),
     "encoder-decoder": (translation, 12, "After “rue” the model expects"),
     "hybrid": (hybrid, 10, "After “8” the model expects"),
     "no head that predicts": (bare, 6, "which predicts no tokens"),
@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_said(trace):
     view = ModelView(trace)
     view.send = lambda message, buffers: sent.append(message)
     for i, name in enumerate(
-        ("pass/99/[]", "lens/-1/[]", "map/decoder/7/0/[]", "walk/decoder/0/0/99", "what/1")
+        ("pass/99/[]", "likely/-1/[]", "map/decoder/7/0/[]", "walk/decoder/0/0/99", "what/1")
     ):
         view._on_question(view, {"type": "block", "name": name, "request": i}, [])
     assert [message["type"] for message in sent] == ["error"] * 5
@@ -247,7 +247,7 @@ def test_a_page_without_the_model_holds_what_it_plays(trace):
     edits = json.dumps([{"edit": "ablate", "layer": 0, "head": 1}], separators=(",", ":"))
     assert edits_name(view._edits) == edits
     names = {block.name for block in view._blocks()}
-    assert {"pass/0/[]", f"lens/3/{edits}", f"map/decoder/1/2/{edits}"} <= names
+    assert {"pass/0/[]", f"likely/3/{edits}", f"map/decoder/1/2/{edits}"} <= names
     assert any(name.startswith("walk/decoder/") for name in names)
 
 

@@ -2,11 +2,14 @@
 
 import json
 import re
+from contextlib import ExitStack
+from itertools import product
 
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.adapters.families import tiny
 from tests.factories import picture, small, vision
 from transformer_lab.graphs import process
 from transformer_lab.tokenizers import CharTokenizer
@@ -60,14 +63,26 @@ def test_a_larger_one_travels_when_it_is_asked_for(monkeypatch):
 
 
 def with_hook(model):
-    model.decoder.blocks[0].attention.register_forward_hook(lambda *_: None)
-    return r"decoder\.blocks\.0\.attention has hooks"
+    name, module = next((n, m) for n, m in model.named_modules() if n.endswith(".0"))
+    module.register_forward_hook(late)
+    return f"{re.escape(name)} has hooks"
+
+
+def late(_module, _given, found):
+    """Acts in texts of more than 12 tokens only, as a user's steering may."""
+    if isinstance(found, torch.Tensor) and found.shape[1] > 12:
+        return 2 * found
+
+
+def hook_everywhere(model):
+    return "torch has hooks on every module"
 
 
 def patched(model):
-    forward = model.decoder.blocks[0].forward
-    model.decoder.blocks[0].forward = lambda *a, **k: forward(*a, **k)
-    return r"decoder\.blocks\.0 was changed by other code"
+    name, module = next((n, m) for n, m in model.named_modules() if n.endswith(".0"))
+    forward = module.forward
+    module.forward = lambda *a, **k: forward(*a, **k)
+    return rf"{re.escape(name)} was changed by other code"
 
 
 def subclass(model):
@@ -75,15 +90,46 @@ def subclass(model):
     return "a Own does not run in a page"
 
 
-@pytest.mark.parametrize("change", [with_hook, patched, subclass])
-def test_what_cannot_travel_says_why(change):
-    model = small("decoder", vocab_size=8)
+def edited(model):
+    return "it is being edited, and would travel without the edit"
+
+
+MODELS = {
+    "ours": lambda: small("decoder", vocab_size=8),
+    "llama": lambda: tiny("llama", vocab_size=8),
+    "bart": lambda: tiny("bart", vocab_size=8),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [*product(MODELS, (with_hook, hook_everywhere, patched, edited)), ("ours", subclass)],
+)
+def test_what_cannot_travel_says_why(name, change):
+    model = MODELS[name]()
     why = change(model)
-    view = explorer(model)
+    with ExitStack() as opened:
+        if change is edited:
+            opened.enter_context(tl.edit(model, tl.ablate(0, 1)))
+        if change is hook_everywhere:
+            handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+            opened.callback(handle.remove)
+        is_refused(explorer(model), why)
+
+
+def test_a_model_that_selects_among_equal_scores_is_refused_at_its_export():
+    why = "own cannot travel in a page: it selects 3 of several equal scores"
+    with pytest.raises(ValueError, match=why):
+        explorer(tiny("deepseek_v32", vocab_size=8)).to_html(model=True)
+
+
+def is_refused(view, why):
     text = view.to_html()
     assert "model" not in blocks_of(text) and re.search(why, state_of(text)["_note"])
-    assert state_of(text)["_note"].startswith(
-        "This page is a snapshot without its model, so cutting edges, continuing the text, or another text needs a live kernel: "
+    assert re.match(
+        "This page is a snapshot without its model, so (switching heads off, )?cutting edges, "
+        "continuing the text, or another text needs a live kernel: ",
+        state_of(text)["_note"],
     )
     heads = HeadView(view.trace)  # its page can only read
     note = state_of(heads.to_html())["_note"]

@@ -175,7 +175,7 @@ def test_the_command_line_writes_8_bits_and_says_what_they_change(tmp_path):
     assert "MiB, weights in 8 bits): another text, masks, edits and generation need only" in said
     told = state_of(page.read_text("utf-8"))["_carried"]["note"]
     assert said.endswith(told) and told_numbers(told)[0] == len(
-        tl.shipped().encode("def f(x): return x")
+        tl.shipped("manual").encode("def f(x): return x")
     )
     wrong = CliRunner().invoke(main, ["explore", "--precision", "int8"])
     assert wrong.exit_code and "name its file with --html" in wrong.output

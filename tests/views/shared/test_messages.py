@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+import quickjs
 import torch
 
 import transformer_lab as tl
 from tests.factories import small
 from transformer_lab import views
-from transformer_lab.views.shared.messages import VIEWS, MessageError, Messages, messages, parsed
+from transformer_lab.views.shared.javascript import JavaScriptError
+from transformer_lab.views.shared.messages import MESSAGES, VIEWS, Messages, messages
+from transformer_lab.views.shared.modules import module_expression
 
 VECTORS = json.loads((Path(__file__).parent.parent / "messages.json").read_text("utf-8"))
 CATALOGUES = sorted(path.parent.name for path in VIEWS.glob("*/messages.json"))
@@ -23,13 +26,15 @@ def revived(values):
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["template"])
-def test_what_a_template_says(vector):
-    say = Messages({**messages("shared").templates, "m": vector["template"]})
+def test_what_a_template_says(vector, tmp_path):
+    file = tmp_path / "messages.json"
+    file.write_text(json.dumps({"m": vector["template"]}))
+    say = Messages(file)
     values = revived(vector.get("values", {}))
     if "error" not in vector:
         assert say("m", **values) == vector["is"]
         return
-    with pytest.raises(MessageError) as error:
+    with pytest.raises(JavaScriptError) as error:
         say("m", **values)
     assert str(error.value) == vector["error"]
 
@@ -37,19 +42,32 @@ def test_what_a_template_says(vector):
 def programs(folder: Path) -> str:
     every = {path: path.read_text("utf-8") for path in sorted(VIEWS.rglob("*.[pj][ys]"))}
     asks = f'messages("{folder.name}")'  # pages may use a view's messages too
+    module = folder / "view.js"
+    uses_kit = module.exists() and "scene_viewer.js" in module.read_text("utf-8")
+    kit = VIEWS / "shared" / "scene_viewer.js" if uses_kit else None
     own = (lambda path: True) if folder.name == "shared" else (lambda path: path.parent == folder)
-    return "\n".join(text for path, text in every.items() if own(path) or asks in text)
+    return "\n".join(
+        text for path, text in every.items() if own(path) or asks in text or path == kit
+    )
 
 
-def parts(nodes) -> set[str]:
+PARTS = """(key, text) => {
+  const walk = (nodes) => nodes.flatMap((node) => {
+    if (typeof node === "string" || node[0] === "#") return [];
+    if (node[2] instanceof Map) return [node[0], ...[...node[2].values()].flatMap(walk)];
+    return [node[0] === "@" ? `@${node[1]}` : node[1]];
+  });
+  return JSON.stringify([...new Set(walk(parse(key, text, { at: 0 }, false)))].sort());
+}"""
+
+
+@pytest.fixture(scope="module")
+def parts():
     """The values and other messages in a template."""
-    found = set()
-    for node in nodes:
-        if isinstance(node[-1], dict):
-            found |= {node[0]}.union(*map(parts, node[-1].values()))
-        elif isinstance(node, tuple) and node != ("#",):
-            found.add(node[0] + node[1])
-    return found
+    context = quickjs.Context()
+    context.eval(f"globalThis.parse = ({module_expression(MESSAGES)}).parseMessage")
+    found = context.eval(PARTS)
+    return lambda key, text: json.loads(found(key, text))
 
 
 @pytest.mark.parametrize("view", CATALOGUES)
@@ -60,14 +78,14 @@ def test_every_message_is_asked_for_and_none_is_missing(view):
     assert asked and (view == "shared" or asked <= set(messages(view).templates)), asked
     used = set(re.findall(r'"(\w+)"', text))  # some are chosen by a variable
     used |= {name for template in own.values() for name in re.findall(r"\{@(\w+)", template)}
-    dynamic = re.findall(r'[sS]ay\w*\(f?["`]([\w${}]+)["`]', text)  # as {shows}_hint
-    made = [re.sub(r"\$?\{\w+\}", r"\\w+", key) for key in dynamic]
+    dynamic = re.findall(r'[sS]ay\w*\(f?["`]([\w${}.]+)["`]', text)  # as {shows}_hint
+    made = [re.sub(r"\$?\{[\w.]+\}", r"\\w+", key) for key in dynamic]
     used |= {key for key in own if any(re.fullmatch(each, key) for each in made)}
     assert set(own) - used <= {"language", "decimal", "quotes"}, set(own) - used
 
 
 @pytest.mark.parametrize("path", TRANSLATIONS, ids=lambda path: path.parent.name)
-def test_a_translation_has_the_keys_and_the_values_of_the_english_one(path):
+def test_a_translation_has_the_keys_and_the_values_of_the_english_one(path, parts):
     english = json.loads((path.parent / "messages.json").read_text("utf-8"))
     other = json.loads(path.read_text("utf-8"))
     whole = messages(path.parent.name, path.suffixes[0][1:])
@@ -76,7 +94,7 @@ def test_a_translation_has_the_keys_and_the_values_of_the_english_one(path):
     assert set(other) - set(english) <= {*shared, "language", "decimal", "quotes"}
     english |= {key: shared[key] for key in set(other) & set(shared) - set(english)}
     for key, template in english.items():
-        assert parts(parsed(key, template)) == parts(parsed(key, other[key])), key
+        assert parts(key, template) == parts(key, other[key]), key
         assert whole.templates[key] == other[key]
 
 

@@ -1,8 +1,11 @@
 import re
+from itertools import accumulate
 
 import pytest
+import quickjs
 
-from transformer_lab.views.shared.modules import VIEWS, join_modules
+from transformer_lab.views.shared.base import css
+from transformer_lab.views.shared.modules import VIEWS, join_modules, module_expression
 
 
 def write(folder, **sources):
@@ -24,19 +27,33 @@ def test_each_module_comes_once_and_before_its_users(tmp_path):
     assert "import" not in joined
 
 
+def test_each_module_has_its_own_scope(tmp_path):
+    entry = write(
+        tmp_path,
+        a="const hidden = 1;\nexport const one = () => hidden;\n",
+        b='import { one as two } from "./a.js";\nconst hidden = 2, one = 3;\n'
+        "export const three = two() + hidden + one;\n",
+        main='import { three } from "./b.js";\nexport const six = three;\n',
+    )
+    assert quickjs.Context().eval(f"{module_expression(entry)}.six") == 6
+    assert join_modules(entry).endswith("export const six = three;\n")
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         ('import x from "./a.js";\n', "only `import"),
         ('import { x } from "npm-package";\n', "only `import"),
-        (
-            'import { d } from "./a.js";\nconst one = 2;\n',
-            r"one is defined in both [\w-]+/a\.js and [\w-]+/main\.js",
-        ),
+        ('export * from "./a.js";\n', "a helper may only export"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(tmp_path, source, message):
-    entry = write(tmp_path, a="export const one = 1;\nexport const d = 1;\n", main=source)
+    entry = write(
+        tmp_path,
+        a="export const one = 1;\nexport const d = 1;\n",
+        b=source,
+        main='import { x } from "./b.js";\n',
+    )
     with pytest.raises(ValueError, match=message):
         join_modules(entry)
 
@@ -73,11 +90,12 @@ def test_default_exports_of_helpers_and_cycles_are_refused(tmp_path):
 
 
 def test_the_views_modules_join_and_use_no_markup():
-    views = [*VIEWS.glob("*/view.js"), VIEWS / "runs" / "training.js"]
+    views = [*VIEWS.glob("*/view.js")]
     assert len(views) >= 9
     for path in views:
         joined = join_modules(path)
-        assert len(re.findall(r"^export default mounted\(\w+, \"\w+\"\);$", joined, re.M)) == 1
+        ends = r"^export default (mounted\(\w+, \"\w+\"|scened\([^;]*)\);$"
+        assert len(re.findall(ends, joined, re.M)) == 1
     for path in VIEWS.rglob("*.js"):
         source = path.read_text("utf-8")
         for word in (
@@ -97,12 +115,16 @@ def test_a_views_own_rules_hold_in_it_alone():
     sheets = [path for path in VIEWS.glob("*/*.css") if path.parent.name != "shared"]
     assert len(sheets) >= 7
     for path in sheets:
-        text = re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.S)
+        text = path.read_text("utf-8")
+        assert f".tl-view.tl-view-{path.parent.name} {{\n{text}}}" in css(path.parent.name)
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+        depths = [*accumulate({"{": 1, "}": -1}.get(letter, 0) for letter in text)]
+        assert min(depths) == depths[-1] == 0, path  # nothing is after the end of its block
         text = re.sub(r"@(container|media)[^{]*\{", "", text)
         text = re.sub(r"\([^()]*\)", "", text)  # commas within :is(…) separate no selectors
         for selectors in re.findall(r"([^{}]+)\{[^{}]*\}", text):
             for selector in selectors.split(","):
-                assert selector.strip().startswith(f".tl-view.tl-view-{path.parent.name}"), selector
+                assert re.fullmatch(r"(&|[.>:\[])[^&]*", selector.strip()), selector
 
 
 def test_what_all_views_share_names_no_one_view():

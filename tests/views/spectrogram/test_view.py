@@ -15,10 +15,11 @@ from tests.missing import package
 from tests.sounds import RATE, TARGET, WORDS, chirp, tokenizer, tone, whisper
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.views import HeadView, SpectrogramView
+from transformer_lab.views.shared.javascript import call
 from transformer_lab.views.shared.messages import percent
+from transformer_lab.views.shared.modules import VIEWS
 from transformer_lab.views.spectrogram import data
 from transformer_lab.views.spectrogram.data import shades
-from transformer_lab.views.spectrogram.scene import columns
 
 T = package("transformers")
 SHOWN = ["<start>", "one", "·two", "·three", "."]
@@ -49,7 +50,8 @@ def test_rows_of_all_heads_are_those_of_the_trace(view):
             )
     assert (view.layer, view.head, view.query, view.kind) == (1, 0, 1, "cross")
     view.selected = (3, None)
-    assert (view._rows_of, view._rows) == (3, view._data.packed(3))
+    view._page_state()  # its first screen
+    assert (view._answers[0][0], view._answers_data) == ("rows/3", view._data.packed(3))
 
 
 def shortest(row):
@@ -160,7 +162,8 @@ def test_the_spectrogram_is_what_the_model_was_given(view):
 @pytest.mark.parametrize("width", [7, 50, 333])
 def test_a_column_shows_the_largest_weight_of_its_time(shown, width):
     weights = np.random.default_rng(0).random(50)
-    found = columns(weights, shown, 0.02, width)
+    scene = VIEWS / "spectrogram" / "scene.js"
+    found = call(scene, "weightColumns", weights.tolist(), shown, 0.02, width)
     for x, value in enumerate(found):
         begin, end = x * shown / width, (x + 1) * shown / width
         over = [
@@ -266,7 +269,7 @@ def test_questions_of_the_browser_are_answered_or_told(view):
 
 
 def no_sound():
-    return tl.shipped().trace("for key in")
+    return tl.shipped("manual").trace("for key in")
 
 
 def two_sounds():
@@ -275,7 +278,7 @@ def two_sounds():
 
 
 def text_model():
-    return tl.shipped()
+    return tl.shipped("manual")
 
 
 def image_model():

@@ -285,6 +285,7 @@ def _runs(trace: Trace, kind: str, layers: list[int], batch: int, rows: range) -
             f"{trace.model_name} runs its {len(blocks)} blocks more than once in a pass, so none can "
             "be walked through"
         )
+    rows = range(rows.start, min(rows.stop, trace.shape(kind)[0]))
     single = trace.call(layers[0], kind=kind).query.dtype in (torch.float32, torch.float64)
     room = ROOM if single else ROOM_HALF
     runs = [BlockRun(trace.model_name, layer, blocks[layer], rows, room) for layer in layers]
@@ -330,7 +331,8 @@ class BlockRun:
         Raises:
             PartsError: if not.
         """
-        if len(self._ends) != 2:
+        n = self._rows.stop - self._rows.start
+        if [len(x) for x in self._ends] != [n, n]:  # XLNet's stream is [position, batch, d_model]
             raise PartsError(
                 f"the input and output of layer {self._layer} of {self._name} could not be recorded"
             )
@@ -437,6 +439,8 @@ class BlockRun:
             (m for x, m in self._made_of(self.stream, self.events) if self._same(x, reads)), None
         )
         for attention, _ in self._made_of(self.events[w_o].gave, self.events[w_o:]):
+            if attention.shape != self.stream.shape:  # MobileBERT's heads write to a narrower one
+                continue
             for middle, after in self._made_of(self.stream + attention, self.events[w_o:]):
                 for cross, there in self._with_cross(middle, end, z_of_cross is not None):
                     found = self._mlp(there, end, after is not None)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...edits.kinds import EditError
 from ...files import schemas
+from ...files.paths import as_path
 from ...files.safefiles import read_json
 from ...files.tables import Table
 from ...files.text_files import write_text
@@ -207,7 +208,7 @@ class Circuit(Table):
     @classmethod
     def from_json(cls, path: str | os.PathLike) -> Circuit:
         """Read what `to_json` wrote; errors as `from_dict`, and for a file that is not JSON."""
-        return cls.from_dict(read_json(Path(path), limit=schemas.LARGEST))
+        return cls.from_dict(read_json(as_path(path), limit=schemas.LARGEST))
 
     def to_python(self) -> str:
         """Python code of a function of the model that makes this circuit and its scores again."""

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...adapters.checkpointing import NO_GRADIENTS
 from ...adapters.interrupts import no_grad, sheltered, stack
 from ...adapters.linear import gradient_stop
 from ...adapters.network import AdapterError
@@ -389,11 +390,20 @@ class _Tap(Tap):
         live = self._live([plan.masks[layer] for plan in self.plans], self.written)
         live = live + self.runs.activation("resid_pre", layer)
         if self._wants:
-            leaf = torch.zeros_like(live[0]).requires_grad_()
             readers = graph.reading(layer)
-            self.leaves.append((slice(readers.start, readers.stop + graph.mlps), leaf))
-            live = live + leaf
+            live = live + self._leaf(live[0], slice(readers.start, readers.stop + graph.mlps))
         return live.flatten(0, 2).to(x)
+
+    def _leaf(self, x: Tensor, readers: slice) -> Tensor:
+        """A zero like x, whose gradient is that of what these readers are given."""
+        if not torch.is_grad_enabled():  # allow_unused would make every edge into it 0
+            raise EditError(
+                f"no gradient reaches what the heads of {self.runs.name} read: {NO_GRADIENTS}; give "
+                "by='exact'"
+            )
+        leaf = torch.zeros_like(x).requires_grad_()
+        self.leaves.append((readers, leaf))
+        return leaf
 
     def _to_mlp(self, x: Tensor, layer: int) -> Tensor:
         """Give an MLP its own stream, in its own copy: what the layer's heads add is set there."""
@@ -410,10 +420,8 @@ class _Tap(Tap):
         given = torch.einsum("cw,wcbpd->cbpd", live, whole)
         given = given + self.runs.activation("resid_post", layer)
         if self._wants:
-            leaf = torch.zeros_like(given).requires_grad_()
             last = len(self.runs.graph.readers) - 1
-            self.leaves.append((slice(last, last + 1), leaf))
-            given = given + leaf
+            given = given + self._leaf(given, slice(last, last + 1))
         return torch.cat((given[:, None].to(x), self._apart(x)[:, 1:]), 1).flatten(0, 2)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ...adapters.lookup import revision_of
 from ...arguments import shown
 from ...files.models import weights_sha256
+from ...files.paths import as_path
 from ...files.text_files import write_text
 from ...tracing.provenance import Provenance, code
 from . import kinds
@@ -46,7 +47,7 @@ def report(finding: Any, path: str | os.PathLike) -> Report:
             invalid path.
     """
     report = described(finding)
-    where = Path(path)
+    where = as_path(path)
     if where.suffix.lower() in (".html", ".json"):
         where = where.with_suffix("")
     page, file = (where.with_name(f"{where.name}{end}") for end in (".html", ".json"))

@@ -12,7 +12,7 @@ from ...adapters.lookup import network_of
 from ...arguments import shown
 from ...files import schemas
 from ...files.models import weights_sha256
-from ...files.paths import FileError
+from ...files.paths import FileError, as_path
 from ...files.safefiles import read_json
 from ...pictures.image_model import ImageModel
 from ...text_model import TextModel
@@ -103,7 +103,7 @@ def again(
             model that was only in memory.
         FileNotFoundError: for a model that does not exist.
     """
-    path = Path(path)
+    path = as_path(path)
     report = read_json(path, limit=schemas.LARGEST)
     _check(path, report)
     about = report["model"]

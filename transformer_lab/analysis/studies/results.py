@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...files.paths import as_path
 from ...files.tables import Table, html_table
 from ...files.text_files import write_text
 from ...tracing.provenance import Provenance
@@ -115,7 +116,7 @@ class Study(Table, Mapping[str, Spread]):
         Raises:
             ValueError: for another ending, or a path that cannot hold a file.
         """
-        end = Path(path).suffix.lower()
+        end = as_path(path).suffix.lower()
         if end not in (".csv", ".json"):
             raise ValueError(
                 f"path must end in .csv or .json, got {str(path)!r}; name a file such as study.csv"

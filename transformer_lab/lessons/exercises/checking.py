@@ -342,9 +342,10 @@ def _explain_values(
         index.append(place % size)
         place //= size
     at = tuple(reversed(index))
+    of = f" of {grader.contents}" if grader.contents else ""
     what = "after the softmax, the " if grader.compare_as(expected) is not expected else "the "
     raise _Wrong(
-        f"On {case.name}, {what}{kind} difference is at {list(at)}: "
+        f"On {case.name}, {what}{kind} difference is at {list(at)}{of}: "
         f"yours {_shown(mine[at], sort)}, expected {_shown(right[at], sort)}."
     )
 

@@ -180,6 +180,7 @@ class Grader:
             with the arguments is not enough: for a class, it creates an object and runs it. It
             raises `Unfit` for code that cannot be used.
         noun: "function", or another word for what returns that tensor.
+        contents: what that tensor holds, if it is more than the learner's code returns.
         retired: whether it was removed from the lessons; answers in older copies are still checked.
         seconds: time limit for all cases together; an answer that is trained needs more.
         variant: a change of the task, in the form of a mistake: how the reference changes, and the
@@ -195,6 +196,7 @@ class Grader:
     compare_as: Callable[[Tensor], Tensor] = lambda result: result
     use: Callable[..., Tensor] | None = None
     noun: str = "function"
+    contents: str = ""
     retired: bool = False
     seconds: float = 10.0
     variant: str = field(default="", repr=False)
@@ -304,6 +306,13 @@ def random(seed: int, *shape: int) -> Tensor:
     import torch
 
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def idle(x: Tensor) -> Tensor:
+    """x [..., position, d] with 0 at position 1: its scores are 0, which some answers take for masked."""
+    x = x.clone()
+    x[..., 1, :] = 0
+    return x
 
 
 def built(

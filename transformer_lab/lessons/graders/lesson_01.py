@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transformer_lab.lessons.graders.base import Case, Grader, random
+from transformer_lab.lessons.graders.base import Case, Grader, idle, random
 from transformer_lab.lessons.solutions import lesson_01 as solutions
 
 
@@ -134,7 +134,7 @@ CAUSAL = Grader(
     reference=solutions.causal,
     cases=lambda: [
         Case("scores of nine words", (random(20, 9, 9),)),
-        Case("scores of three words", (2 * random(21, 3, 3),)),
+        Case("scores of three words, some of them 0", (idle(random(21, 3, 3)),)),
         Case("scores of a batch, [2, 3, 4, 4]", (random(22, 2, 3, 4, 4),)),
     ],
     compare_as=_weights,
@@ -172,6 +172,10 @@ CAUSAL = Grader(
 - -math.inf
 + -1.0
   You set the future to −1, which still gets a weight. Which score has `exp(score)` = 0?
+
+- pairs.triu(1)
++ (scores.tril() == 0)
+  A real score may be 0, too, and you hide it. Hide what the mask says, not every 0.
 
 = torch.softmax(right(scores), dim=-1)
   You returned weights. Return masked scores: the softmax comes after the mask.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transformer_lab.lessons.graders.base import Case, Grader, random
+from transformer_lab.lessons.graders.base import Case, Grader, idle, random
 from transformer_lab.lessons.solutions import lesson_03 as solutions
 
 SPLIT = Grader(
@@ -95,7 +95,8 @@ def _whole_case(name: str, seed: int, sizes: tuple[int, int, int, int], padded: 
     )
     real = length - torch.tensor(padded)[:, None]
     padding = torch.arange(length) >= real
-    return Case(name, (random(seed + 4, batch, length, d), *weights, n_heads, padding))
+    weights[1][:d] = 0  # no bias of the queries
+    return Case(name, (idle(random(seed + 4, batch, length, d)), *weights, n_heads, padding))
 
 
 WHOLE = Grader(
@@ -158,6 +159,10 @@ WHOLE = Grader(
 - padding[:, None, None]
 + torch.zeros_like(padding)[:, None, None]
   `padding` is not used: words attend to the padding.
+
+- padding[:, None, None]
++ (scores * ~padding[:, None, None] == 0)
+  A real score may be 0, too, and you hide it. Hide what the mask says, not every 0.
 
 - padding[
 + ~padding[
@@ -241,7 +246,7 @@ def _masked_cases() -> list[Case]:
         ),
         Case(
             "two sentences, the second with one word of padding",
-            (random(20, 2, 4, 5), *_maps(21, 5, 3, 2), filled),
+            (idle(random(20, 2, 4, 5)), *_maps(21, 5, 3, 2), filled),
         ),
         Case("a word that may attend to nothing", (random(30, 4, 6), *_maps(31, 6, 4, 3), lost)),
         Case("scores of a thousand and more", (_whole(43, 5, 4), *large, before)),
@@ -294,6 +299,10 @@ MASKED = Grader(
 - ~may_look
 + torch.zeros_like(may_look)
   `may_look` is not used: nothing is hidden.
+
+- ~may_look
++ (scores * may_look == 0)
+  A real score may be 0, too, and you hide it. Hide what the mask says, not every 0.
 
 - ~may_look
 + torch.ones_like(may_look).triu(1)

@@ -16,6 +16,7 @@ from transformer_lab.lessons.graders.base import (
     Unfit,
     built,
     computing,
+    idle,
     numbers,
     random,
     tied,
@@ -54,7 +55,7 @@ ATTENTION = Grader(
         Case("2 texts of 5 tokens, 3 heads, rotary", (config_of(), random(11, 2, 5, 12))),
         Case(
             "4 heads, learned positions, no biases",
-            (config_of(n_heads=4, positions="learned", bias=False), random(12, 1, 6, 12)),
+            (config_of(n_heads=4, positions="learned", bias=False), idle(random(12, 1, 6, 12))),
         ),
         Case("one token, one head", (config_of(n_heads=1), random(13, 1, 1, 12))),
     ],
@@ -79,6 +80,10 @@ ATTENTION = Grader(
 - -math.inf
 + 0.0
   You set the scores of the future to 0, but exp(0) = 1: use −∞.
+
+- scores.masked_fill(future, -math.inf)
++ scores.masked_fill(scores.tril() == 0, -math.inf)
+  A real score may be 0, too, and you hide it. Hide what the mask says, not every 0.
 
 - scores.masked_fill(future, -math.inf)
 + scores
@@ -557,6 +562,7 @@ def _generate_cases() -> list[Case]:
         Case("a choice that is not the likeliest", (two, 3, _second)),
         Case("a choice by the logits", (two, 3, _count_above_one)),
         Case("a text that grows beyond n_ctx", (torch.tensor([[1, 4, 2, 5]]), 6, _likeliest)),
+        Case("a text longer than n_ctx", (torch.tensor([[1, 4, 2, 5, 3, 0, 6]]), 2, _likeliest)),
     ]
 
 
@@ -623,6 +629,21 @@ GENERATE = Grader(
 - range(n)
 + range(n - 1)
   You write one token too few.
+
+- model(tokens[:, -n_ctx:])
++ model(tokens := tokens[:, -n_ctx:])
+  You cut the text itself, so its beginning is lost. Pass the model the last `n_ctx` tokens, and
+  keep the whole text.
+
+- range(n)
++ range(n + 0 * len(tokens := tokens[:, -n_ctx:]))
+  You cut the text itself, so its beginning is lost. Pass the model the last `n_ctx` tokens, and
+  keep the whole text.
+
+- dim=1)
++ dim=1)[:, -n_ctx:]
+  You cut the text itself, so its beginning is lost. Pass the model the last `n_ctx` tokens, and
+  keep the whole text.
 
 - return tokens
 + return tokens[:, -n:]

@@ -238,7 +238,7 @@ ENCODE = Grader(
 
 - [first + rank[best]]
 + [rank[best]]
-  You used the numbers of their rows as ids. Row 0 makes the token `first`.
+  You used the row number of a merge as the id of its token. Row 0 makes the token `first`.
 
 - [first + rank[best]]
 + [first + rank[best] + 1]

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from transformer_lab.datasets.batches import Batch
-from transformer_lab.lessons.graders.base import Case, Grader, Unfit, built, computing, random, tied
+from transformer_lab.lessons.graders.base import (
+    Case,
+    Grader,
+    Unfit,
+    built,
+    computing,
+    idle,
+    random,
+    tied,
+)
 from transformer_lab.lessons.graders.lesson_05 import (
     Small,
     attention_weights,
@@ -308,7 +319,7 @@ CROSS = Grader(
             "5 words of the target, sources of 4 and 3 words padded to 5, no biases",
             (
                 _sizes(n_heads=4, bias=False),
-                random(63, 2, 5, 12),
+                idle(random(63, 2, 5, 12)),
                 random(64, 2, 5, 12),
                 _real(5, 4, 3)[1:],
             ),
@@ -355,6 +366,10 @@ CROSS = Grader(
 - scores.masked_fill(~real[:, None, None, :], -math.inf)
 + scores
   The padding of the source is not hidden. Where `real` is False, no query may attend.
+
+- ~real[:, None, None, :]
++ (scores * real[:, None, None, :] == 0)
+  A real score may be 0, too, and you hide it. Hide what the mask says, not every 0.
 
 - ~real
 + real
@@ -668,6 +683,7 @@ MODEL = Grader(
     reference=solutions.EncoderDecoder,
     cases=_model_cases,
     use=_use_model,
+    contents="the logits of `forward`, followed by those of `decode`",
     noun="`forward`",
     shape_hint="`[batch, target position, vocab_size]`, logits for every position of the target (from "
     "`forward`, and again from `decode`)",
@@ -784,8 +800,21 @@ def _pairs() -> Iterator[Batch]:
 
 def _use_loop(written: Any, steps: int, lr: float, warmup: int, smoothing: float) -> Any:
     """The losses and the model's final weights, which show every step that was taken."""
-    model = Small()
-    losses = written(model, _pairs(), steps, lr, warmup, smoothing)
+    model, rates = Small(), []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(float(optimizer.param_groups[0]["lr"]))
+    )
+    try:
+        losses = written(model, _pairs(), steps, lr, warmup, smoothing)
+    finally:
+        hook.remove()
+    right = [lr * min(s / warmup, math.sqrt(warmup / s)) for s in range(1, steps + 1)]
+    factors = [rate / wanted for rate, wanted in zip(rates, right, strict=False)]
+    if len(rates) == steps and max(factors) - min(factors) < 1e-6 < abs(factors[0] - 1):
+        raise Unfit(
+            f"Your learning rates are {factors[0]:.3g} times the right ones. Scale equation 3 so that "
+            "its peak, the rate at the end of the warm-up, is lr."
+        )
     if not isinstance(losses, Tensor) or losses.shape != (steps,):
         return losses
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -805,6 +834,7 @@ TRANSLATOR_LOOP = Grader(
     reference=solutions.train_translator,
     cases=_loop_cases,
     use=_use_loop,
+    contents="the losses, followed by the model's weights after the last step",
     shape_hint="`[steps]`: the loss of each step",
     mistakes="""
 # order

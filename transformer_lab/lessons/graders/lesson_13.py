@@ -174,15 +174,15 @@ MARKS = Grader(
 # case
 - text.lower()
 + text
-  Capital letters make a difference in yours. Compare in lower case: `.lower()`.
+  Your version distinguishes capitals. Compare in lower case: `.lower()`.
 
 # marks
 - if c not in string.punctuation
-  Punctuation makes a difference in yours. Leave out the characters in `string.punctuation`.
+  Your version counts punctuation. Leave out the characters in `string.punctuation`.
 
 # articles
 - if w not in ("a", "an", "the")
-  Articles make a difference in yours. Leave out “a”, “an” and “the”.
+  Your version counts articles. Leave out “a”, “an” and “the”.
 
 # common
 - sum((Counter(mine) & Counter(right)).values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transformer_lab.lessons.graders.base import Case, Grader, random
+from transformer_lab.lessons.graders.base import Case, Grader, idle, random
 from transformer_lab.lessons.solutions import lesson_15 as solutions
 
 
@@ -125,7 +125,7 @@ SWIGLU = Grader(
 
 def _layer(seed, batch, length, d_model, n_heads, n_kv_heads, d_head):
     return (
-        random(seed, batch, length, d_model),
+        idle(random(seed, batch, length, d_model)),
         random(seed + 1, n_heads * d_head, d_model) / 2,
         random(seed + 2, n_kv_heads * d_head, d_model) / 2,
         random(seed + 3, n_kv_heads * d_head, d_model),
@@ -149,6 +149,10 @@ GROUPED = Grader(
 - .triu(1)
 + .triu(1) & False
   Nothing hides the later words. Set the scores right of the diagonal to −∞.
+
+- scores.masked_fill(future,
++ scores.masked_fill(scores.tril() == 0,
+  A real score may be 0, too, and you hide it. Hide what the mask says, not every 0.
 
 - .triu(1)
 + .tril(-1)

@@ -1,4 +1,4 @@
-"""Checks of lesson 16, Real translation."""
+"""Checks of lesson 16, Translating sentences."""
 
 from __future__ import annotations
 

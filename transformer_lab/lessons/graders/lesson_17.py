@@ -91,8 +91,8 @@ PASTE = Grader(
 
 - 0, 3, 1, 4, 2, 5
 + 0, 3, 4, 1, 5, 2
-  Pixels that are neighbours inside a patch end up far apart in your picture. A line of pixels is
-  (row of patches, row inside a patch), in this order.
+  Pixels that are neighbours inside a patch end up far apart in your picture. Of the two axes that
+  become the height, the first is the row of patches, the second the row inside a patch.
 
 - 0, 3, 1, 4, 2, 5
 + 0, 3, 1, 5, 2, 4

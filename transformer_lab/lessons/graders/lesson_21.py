@@ -142,13 +142,12 @@ STUDY = Grader(
 
 - found.float().mean(0)
 + found.float().sum(0)
-  You count the couples that turn. Take the *fraction* of couples: it says how often one pair
-  turns by chance.
+  You count the couples between which the head turns. Take the *fraction* of all couples: how often
+  a head turns by chance.
 
 - chance.sum(0)
 + chance.mean(0)
-  You take the mean of the chances over the pairs. The first row counts pairs, so add the chances
-  up.
+  You average the chance over pairs. The first row counts pairs, so add up the chance of each.
 
 # count
 - turned.sum(0)

@@ -56,8 +56,8 @@ GATES = Grader(
 # gates
 - chosen, top)
 + chosen, top / top.sum(-1, keepdim=True))
-  The gates of each token sum to 1. Keep the probabilities as they are: with k=1, a gate that is
-  always 1 would tell the router nothing.
+  The gates of each token sum to 1, as in Mixtral. Here, keep the probabilities as they are: with
+  k=1, a gate that is always 1 would tell the router nothing.
 
 - chosen, top)
 + chosen, 1.0)

@@ -11,6 +11,8 @@ from transformer_lab.files.safefiles import committed
 from transformer_lab.files.tables import csv_text
 from transformer_lab.lessons.homework.box import Grade, printable, same_name
 
+from ...files.paths import as_path
+
 DELIMITERS = ",;\t"
 
 
@@ -32,7 +34,7 @@ class Gradebook:
     def __init__(
         self, path: str | Path, assignment: str, column: str | None = None, by: str | None = None
     ):
-        self.path = Path(path)
+        self.path = as_path(path)
         self._rows, self._delimiter, self._mark = _read(self.path)
         self._key = None if by is None else self._column(by)
         self._at = self._of(assignment) if column is None else self._column(column)

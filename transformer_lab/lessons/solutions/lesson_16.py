@@ -1,4 +1,4 @@
-"""Solutions of lesson 16, Real translation."""
+"""Solutions of lesson 16, Translating sentences."""
 
 import math
 from collections import Counter

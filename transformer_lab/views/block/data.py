@@ -1,12 +1,11 @@
-"""Data for the browser about one token's way through one block."""
+"""The numbers of one token's way through one block."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, zeros
 
 from ...adapters.interrupts import no_grad, together
 from ...adapters.stream_writers import adds_positions
@@ -15,27 +14,17 @@ from ...analysis.circuits.block_walk import BlockRun, BlockSteps, block_run, blo
 from ...analysis.circuits.sources import inputs_of
 from ...edits.constructors import ablate
 from ...edits.interventions import edit
+from ...graphs import analyses
 from ...tracing.trace import TraceError
 from ..shared.codecs import pack_floats, shown_text, shown_token
-from .stages import Stage, shown_keys, stages_of
+from ..shared.selection import sizes_of
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 TOP = 8  # answers that are shown
 ROWS = 64  # tokens whose numbers one pass of the model keeps
-PAGE_BYTES = 8 * 2**20  # limit on other tokens and heads in a saved page
-BESIDE_MODEL = 2**19  # the same for a page that embeds the model and computes the rest
-
-
-@dataclass(frozen=True)
-class Walk:
-    """The stages of one token and one head, and the same for the browser: info and numbers."""
-
-    stages: list[Stage]
-    keys: list[int]
-    info: dict[str, Any]
-    data: bytes
+SHOWN_KEYS = 14  # keys whose vectors are sent: those with most weight
 
 
 def walk_name(kind: str, layer: int, head: int, position: int) -> str:
@@ -58,52 +47,58 @@ class BlockData:
 
     def kinds(self) -> dict[str, dict[str, Any]]:
         """What the browser needs to know about each kind of block."""
+        sizes = sizes_of(self.trace)
         return {
-            kind: {
-                "layers": self.trace.n_layers(kind),
-                "heads": self.trace.n_heads(kind),
-                "queries": len(tokens),
-                "keys": len(tokens),
-                "tokens": tokens,
-                "positions": self.positions,
-            }
+            kind: {**sizes[kind], "tokens": tokens, "positions": self.positions}
             for kind, tokens in self.tokens.items()
         }
 
-    def with_heads(self, kind: str, layer: int) -> int:
-        """The layer, or the nearest one that has heads."""
-        return min(self.trace.attending(kind), key=lambda having: abs(having - layer))
+    def part(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        """The walk with this name, through the nearest layer that has heads.
 
-    def _walk(self, kind: str, layer: int, head: int, position: int) -> Walk:
+        Raises:
+            ValueError: if there is none.
+        """
+        what, *where = name.split("/")
+        if what != "walk" or len(where) != 4 or where[0] not in self.own:
+            raise ValueError(f"this view has no {name!r}")
+        kind, (layer, head, position) = where[0], map(int, where[1:])
+        n = len(self.tokens[kind])
+        if not 0 <= position < n:
+            raise ValueError(f"position={position} is outside the {n} tokens (0 … {n - 1})")
+        layer = min(self.trace.attending(kind), key=lambda having: abs(having - layer))
+        info, data = self.walk(kind, layer, head, position)
+        return info, [data]
+
+    def _walk(
+        self, kind: str, layer: int, head: int, position: int
+    ) -> tuple[dict[str, Any], bytes]:
         run = lambda kind, layer, position: self._run(kind, layer, position // ROWS)  # noqa: E731
         where = (self.trace, layer, head, position)
         steps = block_steps(*where, kind=kind, batch=self.batch, run=run)
-        stages = stages_of(steps, self._around(steps))
-        return packed(steps, stages)
+        return packed(steps, self._predictions(steps))
 
     def _run_of(self, kind: str, layer: int, part: int) -> BlockRun:
         rows = range(part * ROWS, (part + 1) * ROWS)
         return block_run(self.trace, layer, rows, kind, self.batch)
 
-    def _around(self, steps: BlockSteps) -> dict[str, Any]:
-        """The text and the predictions, as `stages_of` takes them."""
-        layers = self.trace.n_layers(steps.kind)
-        around: dict[str, Any] = dict(
-            tokens=self.tokens[steps.kind], last=steps.layer == layers - 1, positions=self.positions
-        )
-        around |= dict(here="decoder" not in self.trace.kinds, lens=[], final=[], without=None)
+    def _predictions(self, steps: BlockSteps) -> dict[str, Any]:
+        """`lens`: what the stream after this block would predict, and `final` what the model
+        predicts, pairs (token, probability), likeliest first; `without`: the probability of the
+        model's first answer with this head ablated; `why` these are missing."""
+        none = dict(lens=[], final=[], without=None)
         if steps.kind == "encoder" and "decoder" in self.trace.kinds:
-            return dict(around, why="the encoder of an encoder-decoder predicts no tokens")
+            return dict(none, why="the encoder of an encoder-decoder predicts no tokens")
         try:
             lens = self._lens(steps.position)
         except TraceError as error:
-            return dict(around, why=shown_text(str(error)))
+            return dict(none, why=shown_text(str(error)))
+        layers = self.trace.n_layers(steps.kind)
         named = lambda row: [(shown_token(n), p) for n, p in lens.top(row, 0)]  # noqa: E731
-        around |= dict(lens=named(steps.layer + 1), final=named(layers), why="")
         chance = self._without(steps.kind, steps.layer, steps.head)
         if chance is not None:
-            around["without"] = float(chance[steps.position, lens.tokens[layers, 0, 0]])
-        return around
+            chance = float(chance[steps.position, lens.tokens[layers, 0, 0]])
+        return dict(lens=named(steps.layer + 1), final=named(layers), without=chance, why="")
 
     def _lens_of(self, position: int) -> Any:
         return logit_lens(self.trace, k=TOP, positions=[position], batch=self.batch)
@@ -118,39 +113,17 @@ class BlockData:
         return None if logits is None else logits[0].float().softmax(-1).cpu()
 
 
-def packed(steps: BlockSteps, stages: list[Stage]) -> Walk:
-    """Pack stages for the browser; offsets count floats, non-finite numbers become null."""
-    keys, data, size = shown_keys(steps), [], 0
-
-    def put(x: Tensor) -> int:
-        nonlocal size
-        data.append(pack_floats(x.float().contiguous()))
-        size += x.numel()
-        return size - x.numel()
-
-    described = []
-    for stage in stages:
-        one: dict[str, Any] = {
-            n: getattr(stage, n) for n in ("name", "tab", "title", "formula", "sentence", "answers")
-        }
-        one["vectors"] = [
-            {"name": v.name, "at": put(v.values), "n": len(v.values), "chosen": v.chosen}
-            for v in stage.vectors
-        ]
-        columns = stage.columns
-        numbers = [[_finite(x) for x in column[keys].tolist()] for column in columns.values()]
-        beside = None
-        if stage.beside is not None:
-            name, vectors = stage.beside
-            beside = {"name": name, "n": vectors.shape[1], "at": put(vectors[keys])}
-        table = {"columns": list(columns), "numbers": numbers, "vectors": beside}
-        one["keys"] = table if columns else None
-        described.append(one)
-    info: dict[str, Any] = {"kind": steps.kind, "layer": steps.layer, "head": steps.head}
-    info |= {"position": steps.position, "shown": keys, "all": len(steps.weights)}
-    info |= {"stages": described, "rest": float(steps.weights.sum() - steps.weights[keys].sum())}
-    return Walk(stages, keys, info, b"".join(data))
-
-
-def _finite(x: float) -> float | None:
-    return x if abs(x) < float("inf") else None
+def packed(s: BlockSteps, predictions: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The numbers of a walk, with its `walk_facts`, and their `sizes`; `shown`: the keys whose
+    vectors are among them."""
+    hidden = zeros(1) if s.hidden is None else s.hidden
+    row = (s.dots, s.scaled, s.weights, s.scores, s.bias, s.values, s.z[s.head])
+    facts = analyses.walk_facts(*row, s.stream, s.out, hidden)
+    shown = sorted(s.weights.argsort(descending=True, stable=True)[:SHOWN_KEYS].tolist())
+    every: dict[str, Any] = vars(s) | {"scores": s.scores, "shares": facts.pop("shares")}
+    every |= {"keys": s.keys[shown], "parts": facts.pop("parts")[shown], "values": None}
+    numbers = {name: x for name, x in sorted(every.items()) if isinstance(x, Tensor)}
+    info = {name: x for name, x in every.items() if name not in numbers} | predictions
+    info |= {name: None if x.isinf() else x.item() for name, x in facts.items()}
+    info |= {"shown": shown, "sizes": {name: list(x.shape) for name, x in numbers.items()}}
+    return info, b"".join(map(pack_floats, numbers.values()))

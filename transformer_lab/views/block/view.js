@@ -1,6 +1,7 @@
-// One block, step by step, as a view of its own.
+// The module of BlockView.
 
-import { mounted } from "../shared/mounted.js";
-import { BlockViewer } from "./viewer.js";
+import { aliveTextPage } from "../pages/text_page.js";
+import { scened } from "../shared/scene_viewer.js";
+import { walks } from "./panel.js";
 
-export default mounted(BlockViewer, "block");
+export default scened({ ...walks, alive: aliveTextPage });

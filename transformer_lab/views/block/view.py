@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
@@ -11,16 +12,20 @@ import traitlets as t
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.embedded_model import EmbeddedModel
+from ..shared.javascript import NoJavaScript, call
+from ..shared.modules import VIEWS
+from ..shared.scripted import ScriptedView
 from ..shared.selection import SelectionView, check_places, check_traced, traits_of
-from .data import BESIDE_MODEL, PAGE_BYTES, BlockData, Walk, walk_name
-from .scene import block_scene
+from .data import BlockData, walk_name
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
-    from ..marks.scene import Scene
+
+PAGE_BYTES = 8 * 2**20  # limit on other tokens and heads in a saved page
+BESIDE_MODEL = 2**19  # the same for a page that embeds the model and computes the rest
 
 
-class BlockView(SelectionView):
+class BlockView(ScriptedView, SelectionView):
     """One token's way through one block: norm, query · keys, scale, mask, softmax, values, W_O, the
     residual connection, feed-forward, and what the stream would predict then.
 
@@ -52,6 +57,7 @@ class BlockView(SelectionView):
 
     _esm: ClassVar[str] = esm("block/view.js")
     _css: ClassVar[str] = css("block")
+    _folder: ClassVar[str] = "block"
     absent: ClassVar[str] = "this page does not hold that token with that head"
 
     step = t.Unicode("stream").tag(sync=True)
@@ -83,86 +89,39 @@ class BlockView(SelectionView):
         if not -n <= position < n:
             raise ValueError(f"position={position} is outside the {n} tokens (0 … {n - 1})")
         layer = trace.attending(kind)[0] if layer is None else layer
-        walk = self._data.walk(kind, layer, head, position % n)
-        _check_step(step, walk)
+        info, _ = self._data.walk(kind, layer, head, position % n)
+        with suppress(NoJavaScript):  # then a page shows the first step
+            if step not in (names := steps_of(info)):
+                raise ValueError(
+                    f"step={step!r} is not one of this block’s steps: {', '.join(names)}"
+                )
         self._embedded = EmbeddedModel(self._subjects)
         super().__init__(**traits_of(trace, batch, title, link, "One block"), _kinds=kinds)
         with self.hold_sync():
             self.kind, self.layer, self.head, self.step = kind, layer, head, step
             self.selected = None if position in (-1, n - 1) else (position % n, None)
-            self._keep(walk)
-
-    @t.validate("step")
-    def _known_step(self, proposal: Any) -> str:
-        # A token or block may lack a step that another has, so this is checked when it is shown.
-        return str(proposal["value"])
+            self._hold()
 
     # -- for people -----------------------------------------------------------------------------
 
     @property
     def shown(self) -> tuple[str, int, int, int]:
         """(kind, layer, head, position) of what is shown."""
-        size = self.kinds[self.kind]
-        layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
-        query = None if self.selected is None else self.selected[0]
-        position = size["queries"] - 1 if query is None else min(query, size["queries"] - 1)
-        return self.kind, self._data.with_heads(self.kind, layer), head, position
+        last = self.kinds[self.kind]["queries"] - 1
+        query, _ = self.selected or (None, None)
+        return *self.chosen_head, last if query is None else min(query, last)
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of the steps of this block, in order."""
-        return tuple(stage.name for stage in self._now.stages)
-
-    @property
-    def _now(self) -> Walk:
-        return self._data.walk(*self.shown)
-
-    @property
-    def _at(self) -> int:
-        names = self.steps
-        return names.index(self.step) if self.step in names else 0
-
-    @property
-    def sentence(self) -> str:
-        return self._now.stages[self._at].sentence
-
-    def _scene(self) -> Scene:
-        kind, layer, head, position = self.shown
-        now = self._now
-        return block_scene(
-            title=self._title,
-            sentence=self.sentence,
-            stages=now.stages,
-            chosen=self._at,
-            keys=[self._data.tokens[kind][i] for i in now.keys],
-            shown=now.keys,
-            token=self._data.tokens[kind][position],
-            layer=layer,
-            head=head,
-        )
+        return steps_of(self._data.walk(*self.shown)[0])
 
     # -- for the browser ------------------------------------------------------------------------
 
-    def _keep(self, walk: Walk) -> None:
-        """Publish what the first screen shows."""
-        self._publish(_walk=walk.info, _walk_data=walk.data)
-
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        kind, layer, head, position = self._read(name)
-        walk = self._data.walk(kind, layer, head, position)
-        return walk.info, [walk.data]
-
-    def _read(self, name: str) -> tuple[str, int, int, int]:
-        parts = name.split("/")
-        if len(parts) != 5 or parts[0] != "walk" or parts[1] not in self.kinds:
-            raise ValueError(f"this view has no {name!r}")
-        layer, head, position = (int(x) for x in parts[2:])
-        if not 0 <= position < self.kinds[parts[1]]["queries"]:
-            raise ValueError(f"position={position} is outside the text")
-        return parts[1], self._data.with_heads(parts[1], layer), head, position
+        return self._data.part(name)
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
-        self._keep(self._now)
         state = super()._page_state(**options)
         if self.carried:
             return state
@@ -183,14 +142,12 @@ class BlockView(SelectionView):
         places += [(head, p) for p in around if p != position]
         left = BESIDE_MODEL if self.carried else PAGE_BYTES
         for h, p in places:
-            walk = self._data.walk(kind, layer, h, p)
-            left -= len(walk.data) + len(json.dumps(walk.info))
+            info, data = self._data.walk(kind, layer, h, p)
+            left -= len(data) + len(json.dumps(info))
             if left < 0:
                 return
-            yield Block(walk_name(kind, layer, h, p), walk.info, [walk.data])
+            yield Block(walk_name(kind, layer, h, p), info, [data])
 
 
-def _check_step(step: str, walk: Walk) -> None:
-    names = [stage.name for stage in walk.stages]
-    if step not in names:
-        raise ValueError(f"step={step!r} is not one of this block’s steps: {', '.join(names)}")
+def steps_of(info: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(call(VIEWS / "block" / "scene.js", "stepsOf", info))

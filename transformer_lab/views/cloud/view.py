@@ -12,7 +12,7 @@ import traitlets as t
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_token
-from ..shared.messages import messages
+from ..shared.scripted import ScriptedView
 from ..shared.selection import (
     SelectionView,
     check_places,
@@ -22,20 +22,18 @@ from ..shared.selection import (
     traits_of,
 )
 from .data import Plane, plane_of
-from .scene import SHOWS, cloud_scene
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
-    from ..marks.scene import Scene
 
 COLOURS = ("token", "position", "attention")
 MOST = 2_000_000  # limit on numbers of other heads that are computed for a page
 WHOLE = 512 * 512  # up to this many weights, a whole map is sent; above, single rows
 KEPT = 2**25  # weights of heads that are cached
-say = messages("cloud")
+SHOWS = ("scores", "values")
 
 
-class CloudView(SelectionView):
+class CloudView(ScriptedView, SelectionView):
     """Queries and keys of one head as points whose products are its scores, or its values and outputs.
 
     No other planes hold more of the variance: of the scores above each row's mean (all that the
@@ -59,6 +57,8 @@ class CloudView(SelectionView):
     absent: ClassVar[str] = "a page of a text this long leaves it out; a notebook shows it"
     _esm: ClassVar[str] = esm("cloud/view.js")
     _css: ClassVar[str] = css("cloud")
+    _folder: ClassVar[str] = "cloud"
+    shown = SelectionView.chosen_head
 
     shows = t.Enum(SHOWS, "scores").tag(sync=True)
     colour = t.Enum(COLOURS, "token").tag(sync=True)
@@ -90,64 +90,14 @@ class CloudView(SelectionView):
         super().__init__(**traits_of(trace, batch, title, link, "One head"), _kinds=sizes)
         self.kind, self.head, self.shows, self.colour = kind, head, shows, colour
         self.layer = trace.attending(kind)[0] if layer is None else layer
-        self._keep()
-
-    @property
-    def shown(self) -> tuple[str, int, int]:
-        """(kind, layer, head) of what is shown."""
-        size, having = self.kinds[self.kind], self.trace.attending(self.kind)
-        layer = min(having, key=lambda one: abs(one - self.layer))
-        return self.kind, layer, min(self.head, size["heads"] - 1)
+        self._hold()
 
     @property
     def plane(self) -> Plane:
         """The points that are shown."""
-        return self._of(*self.shown)
-
-    @property
-    def query(self) -> int | None:
-        """The chosen query."""
-        query = self.selected[0] if self.selected else None
-        return None if query is None else min(query, len(self.plane.queries) - 1)
-
-    @property
-    def sentence(self) -> str:
-        kind, layer, head = self.shown
-        plane, size, query, key = self.plane, self.kinds[kind], self.query, 0
-        if query is not None:
-            key = int(plane.pattern[query].argmax())
-        return say(
-            "sentence",
-            kind=kind,
-            layer=layer,
-            head=head,
-            several=len(self.kinds) > 1,
-            shows=self.shows,
-            kept=plane.kept[SHOWS.index(self.shows)],
-            chance=plane.chance[SHOWS.index(self.shows)],
-            query=None if query is None else size["query_tokens"][query],
-            position=query or 0,
-            key=size["key_tokens"][key],
-            at=key,
-            weight=float(plane.pattern[query or 0, key]),
-        )
-
-    def _scene(self) -> Scene:
-        return cloud_scene(
-            self._title,
-            self.sentence,
-            self.plane,
-            self.kinds[self.kind],
-            self.shows,
-            self.colour,
-            self.query,
-        )
+        return self._of(*self.chosen_head)
 
     # -- for the browser ------------------------------------------------------------------------
-
-    def _keep(self) -> None:
-        info, (data,) = self._block(*self.shown)
-        self._publish(_plane=info, _plane_data=data)
 
     def _block(self, kind: str, layer: int, head: int) -> tuple[dict[str, Any], list[bytes]]:
         one = self._of(kind, layer, head)
@@ -157,27 +107,18 @@ class CloudView(SelectionView):
             parts.append(one.pattern)
         return info, [pack_floats(torch.cat([x.flatten() for x in parts]))]
 
-    def _row(self, kind: str, layer: int, head: int, query: int) -> Block:
-        row = self._of(kind, layer, head).pattern[query]
-        return Block(f"row/{kind}/{layer}/{head}/{query}", {}, [pack_floats(row)])
-
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, kind, *numbers = name.split("/")
+        layer, head, *query = map(int, numbers)
         if what == "row":
-            return {}, self._row(kind, *map(int, numbers)).buffers
-        return self._block(kind, *map(int, numbers))
-
-    def _page_state(self, **options: Any) -> dict[str, Any]:
-        self._keep()
-        return super()._page_state(**options)
+            return {}, [pack_floats(self._of(kind, layer, head).pattern[query[0]])]
+        return self._block(kind, layer, head)
 
     def _blocks(self, **options: Any) -> Iterable[Block]:
         left = MOST
-        if self.query is not None and self.plane.pattern.numel() > WHOLE:
-            yield self._row(*self.shown, self.query)
         for kind, size in self.kinds.items():
             for layer in self.trace.attending(kind):
                 for head in range(size["heads"]):
                     left -= (size["queries"] + 4) * (size["keys"] + 4)
-                    if left > 0 and (kind, layer, head) != self.shown:
+                    if left > 0 and (kind, layer, head) != self.chosen_head:
                         yield Block(f"plane/{kind}/{layer}/{head}", *self._block(kind, layer, head))

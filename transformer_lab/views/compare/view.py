@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,23 +13,18 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
 from ..shared.embedded_model import EmbeddedModel
-from ..shared.messages import messages, numbered
+from ..shared.scripted import ScriptedView
 from ..shared.selection import SelectionView, link_of
 from .data import CompareData
-from .scene import compare_scene
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
     from ...training.run import Run
-    from ..marks.scene import Scene
 
 ALL_MAPS_BYTES = 4 * 2**20
-NO_MOVE = 5e-4  # a smaller change of a weight counts as none
-
-say = messages("compare")
 
 
-class CompareView(SelectionView):
+class CompareView(ScriptedView, SelectionView):
     """The heads of two traces, a and b: both maps and their difference on aligned tokens, and how
     much of each head's attention moved between them.
 
@@ -54,6 +48,8 @@ class CompareView(SelectionView):
 
     _esm: ClassVar[str] = esm("compare/view.js")
     _css: ClassVar[str] = css("compare")
+    _folder: ClassVar[str] = "compare"
+    shown = SelectionView.chosen_head
 
     def __init__(
         self,
@@ -94,7 +90,6 @@ class CompareView(SelectionView):
         kinds, whole = self._describe(a, b)
         self._holds_all = whole <= ALL_MAPS_BYTES
         self._names = [shown_text(name) for name in names]
-        place = f"{kind}/{layer}/{head}"
         found = {a.model_name, b.model_name} - {""}
         self._embedded = EmbeddedModel(self._subjects, lambda: self._names)
         super().__init__(
@@ -106,11 +101,8 @@ class CompareView(SelectionView):
             layer=layer,
             head=head,
             link=link_of(a) if same else "",
-            _maps=self._all_maps() if self._holds_all else b"",
-            _first={} if self._holds_all else {"name": place},
-            _first_data=b"" if self._holds_all else self._head_bytes(kind, layer, head),
-            _moved=b"".join(pack_floats(data.moved(k)) for k in data.kinds),
         )
+        self._hold()
 
     @classmethod
     def of_texts(cls, model: TextModel, a: str, b: str, **options: Any) -> CompareView:
@@ -138,8 +130,8 @@ class CompareView(SelectionView):
         return cls(run.trace(a, labels=labels), run.trace(b, labels=labels), **options)
 
     def _describe(self, a: Trace, b: Trace) -> tuple[dict[str, Any], int]:
-        """kind -> its sizes, axes and offsets; and the number of bytes of all maps."""
-        kinds, moved, maps = {}, 0, 0
+        """kind -> its sizes and axes; and the number of bytes of all maps."""
+        kinds, maps = {}, 0
         for kind in self._data.kinds:
             queries, keys = self._data.queries[kind], self._data.keys[kind]
             layers, heads, sinks = a.n_layers(kind), a.n_heads(kind), self._data.sinks[kind]
@@ -154,28 +146,16 @@ class CompareView(SelectionView):
                 "query_parts": [queries.first, queries.second],
                 "key_parts": [keys.first, keys.second],
                 "causal": bool(a.causal(kind) and b.causal(kind)),
-                "moved": moved,
-                "maps": maps,
                 "nothing": sinks,
             }
-            moved += layers * heads
             maps += layers * heads * 2 * len(queries) * (len(keys) + sinks)
         return kinds, 4 * maps
 
     # -- what is shown ------------------------------------------------------------------------------
 
-    @property
-    def shown(self) -> tuple[str, int, int]:
-        """(kind, layer, head) that is shown: the chosen one, or the nearest that exists."""
-        kind, layer, head = self.chosen_head
-        counts = self._data.counts[kind]
-        having = [i for i, count in enumerate(counts) if count]
-        layer = min(having, key=lambda one: abs(one - layer))
-        return kind, layer, min(head, counts[layer] - 1)
-
     def maps(self) -> tuple[Tensor, Tensor]:
         """Weights [query, key] of a and b on the aligned axes; NaN where a token is missing."""
-        n_key = len(self._data.keys[self.shown[0]])
+        n_key = len(self._data.keys[self.chosen_head[0]])
         first, second = self._whole_maps()
         return first[:, :n_key], second[:, :n_key]
 
@@ -184,7 +164,7 @@ class CompareView(SelectionView):
 
         None if no head of this kind has sinks.
         """
-        kind, layer, head = self.shown
+        kind, layer, head = self.chosen_head
         if not self._data.sinks[kind]:
             return None
         first, second = self._data.nothing(kind, layer)[:, head]
@@ -192,7 +172,7 @@ class CompareView(SelectionView):
 
     def _whole_maps(self) -> tuple[Tensor, Tensor]:
         """The maps, with attention to no key as a further key."""
-        kind, layer, head = self.shown
+        kind, layer, head = self.chosen_head
         first, second = self._data.layer(kind, layer)[:, head]
         return first, second
 
@@ -208,112 +188,24 @@ class CompareView(SelectionView):
         """
         return self._data.moved(kind or self.kind)
 
-    @property
-    def sentence(self) -> str:
-        return say("sentence", **self._values(*(self.selected or (None, None))))
-
-    def _values(self, query: int | None, key: int | None) -> dict[str, Any]:
-        """The values in the sentence."""
-        kind, layer, head = self.shown
-        a, b = self._names
-        values: dict[str, Any] = dict(
-            several=len(self.kinds) > 1, kind=kind, layer=layer, head=head, a=a, b=b
-        )
-        if query is not None and key is not None:
-            return values | {"focus": "pair"} | self._pair(query, key)
-        first, second = self._whole_maps()
-        change = (second.double() - first.double()).abs().nan_to_num(-1)
-        change = change if query is None else change[query][None]
-        row, column = divmod(int(change.argmax()), change.shape[1])
-        if float(change[row, column]) < NO_MOVE:
-            values["change"] = None
-        else:
-            pair = self._pair(row if query is None else query, column)
-            values["change"] = say("pair", a=a, b=b, **pair)
-        if query is not None:
-            x, y = first[query].double(), second[query].double()
-            share = float((y.nan_to_num(0) - x.nan_to_num(0)).abs().sum() / 2)
-            only = b if bool(x.isnan().all()) else a if bool(y.isnan().all()) else None
-            name = numbered(self._data.queries[kind].names, query)
-            return values | dict(focus="query", query=name, share=share, only=only)
-        moved = self.moved(kind)
-        best = self._data.foremost(kind)
-        both = self._data.queries[kind].both
-        return values | dict(
-            focus="head",
-            shared=int(both.sum()),
-            gaps=int((~both).sum()),
-            share=float(moved[layer, head]),
-            top=float(moved[best]),
-            best=best == (layer, head),
-            best_layer=best[0],
-            best_head=best[1],
-        )
-
-    def _pair(self, query: int, key: int) -> dict[str, Any]:
-        """The values in a sentence about two tokens; `nothing`: the key is attention to no key."""
-        kind = self.shown[0]
-        x, y = (float(weights[query, key]) for weights in self._whole_maps())
-        nothing = bool(self._data.sinks[kind]) and key == len(self._data.keys[kind])
-        return dict(
-            query=numbered(self._data.queries[kind].names, query),
-            key=numbered(self._data.key_names(kind), key),
-            nothing=nothing,
-            later=self.kinds[kind]["causal"] and key > query and not nothing,
-            x=None if math.isnan(x) else x,
-            y=None if math.isnan(y) else y,
-        )
-
-    def _scene(self) -> Scene:
-        kind, layer, head = self.shown
-        query, key = self.selected or (None, None)
-        if key == len(self._data.keys[kind]):
-            key = None  # attention to no key has no column: its row is marked
-        selected = None if query is None and key is None else (query, key)
-        return compare_scene(
-            self._title,
-            self.sentence,
-            (self._names[0], self._names[1]),
-            self.moved(),
-            self.maps(),
-            self.difference(),
-            self._data.queries[kind].names,
-            self._data.keys[kind].names,
-            layer,
-            head,
-            self.kinds[kind]["causal"],
-            selected,
-            self.to_nothing(),
-        )
-
     # -- for the browser ----------------------------------------------------------------------------
 
-    def _head_bytes(self, kind: str, layer: int, head: int) -> bytes:
-        return pack_floats(self._data.layer(kind, layer)[:, head])
-
-    def _all_maps(self) -> bytes:
-        return b"".join(
-            pack_floats(self._data.layer(kind, layer).transpose(0, 1))
-            for kind in self._data.kinds
-            for layer in range(self.a.n_layers(kind))
-        )
-
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        kind, layer, head = name.split("/")
-        return {}, [self._head_bytes(kind, int(layer), int(head))]
+        kind, *place = name.split("/")
+        if kind == "moved":
+            return {}, [pack_floats(self._data.moved(place[0]))]
+        layer, head = map(int, place)
+        return {}, [pack_floats(self._data.layer(kind, layer)[:, head])]
 
-    def _page_state(self, **options: Any) -> dict[str, Any]:
-        state = super()._page_state(**options)
-        if not self._holds_all:
-            name = "/".join(map(str, self.shown))
-            state.update(_first={"name": name}, _first_data=self._head_bytes(*self.shown))
-        return state
+    def _held(self) -> Iterable[str]:
+        return self._every_head() if self._holds_all else ()
+
+    def _every_head(self) -> Iterable[str]:
+        """The names of all heads' maps."""
+        for kind, sizes in self.kinds.items():
+            for layer, count in enumerate(sizes["counts"]):
+                yield from (f"{kind}/{layer}/{head}" for head in range(count))
 
     def _blocks(self, **options: Any) -> Iterable[Block]:
-        if self._holds_all:
-            return
-        for kind, sizes in self.kinds.items():
-            for layer in range(sizes["layers"]):
-                maps = self._data.layer(kind, layer)
-                for head in range(sizes["heads"]):
-                    yield Block(f"{kind}/{layer}/{head}", {}, [pack_floats(maps[:, head])])
+        if not self._holds_all:
+            yield from (Block(name, *self._part_named(name)) for name in self._every_head())

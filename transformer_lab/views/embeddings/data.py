@@ -16,7 +16,6 @@ from ..shared.codecs import pack_floats, shown_text, shown_token
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
-DIMENSIONS = 3
 LONE = 0.5  # a single point is named if it makes up more of the variance than this
 
 
@@ -44,77 +43,40 @@ class Cloud:
 
     def __init__(self, points: Points):
         self.points = points
-        self.own = [principal_components(row, DIMENSIONS) for row in points.vectors]
-        self.chance = [
-            principal_components(random_cloud(row, seed=i), DIMENSIONS)
-            for i, row in enumerate(points.vectors)
-        ]
-
-    @property
-    def rows(self) -> int:
-        return len(self.points.vectors)
+        self.rows = len(points.vectors)
+        self._layers = [_with_chance(row, seed=i) for i, row in enumerate(points.vectors)]
 
     @cached_property
-    def paths(self) -> Components | None:
-        """Components of all rows together, [row · point, 3]; None if there is only one row."""
-        if self.rows == 1:
-            return None
-        return principal_components(self.points.vectors.flatten(0, 1), DIMENSIONS)
+    def _paths(self) -> tuple[Components, Components]:
+        return _with_chance(self.points.vectors.flatten(0, 1))
 
-    @cached_property
-    def chance_paths(self) -> Components | None:
-        if self.rows == 1:
-            return None
-        return principal_components(random_cloud(self.points.vectors.flatten(0, 1)), DIMENSIONS)
-
-    @cached_property
-    def norms(self) -> Tensor:
-        """Lengths of the vectors, fp32 [row, point]."""
-        return self.points.vectors.norm(dim=-1)
+    def components(self, shows: str, row: int) -> tuple[Components, Components]:
+        """Of the points and of the control; of "paths" for all rows together, [row · point]."""
+        return self._paths if shows == "paths" else self._layers[row]
 
     def coordinates(self, shows: str, row: int) -> Tensor:
         """Coordinates of the points, fp64 [point, 3]; shows: "layer", "paths" or "random"."""
-        if shows == "paths" and self.paths is not None:
-            return self.paths.coordinates.unflatten(0, (self.rows, -1))[row]
-        return (self.chance if shows == "random" else self.own)[row].coordinates
+        found = self.components(shows, row)[shows == "random"].coordinates
+        return found.unflatten(0, (self.rows, -1))[row] if shows == "paths" else found
 
-    def kept(self, shows: str, row: int) -> Tensor:
-        """The fraction of each point's squared distance from the mean that is visible, [point]."""
-        if shows == "paths" and self.paths is not None:
-            return self.paths.kept.unflatten(0, (self.rows, -1))[row]
-        return (self.chance if shows == "random" else self.own)[row].kept
+    def part(self, shows: str, row: int) -> tuple[dict[str, Any], list[bytes]]:
+        """Fractions of the variance that components hold, and the point that makes up more than
+        half of a row's variance, with its fraction; and of each point, or [row · point] for
+        "paths", x, y, z, the visible fraction of its squared distance from the mean, and its norm."""
+        both = self.components(shows, row)
+        shares = [[round(x, 6) for x in each.shares.tolist()] for each in both]
+        found, vectors = both[shows == "random"], self.points.vectors
+        norms = (vectors if shows == "paths" else vectors[row]).norm(dim=-1).flatten()
+        numbers = torch.cat([found.coordinates, found.kept[:, None], norms[:, None]], -1)
+        spread = both[0].distances.pow(2)
+        share, point = (spread / spread.sum().clamp(min=1e-300)).max(0)
+        alone = shows != "paths" and share > LONE and len(spread) > 2
+        lone = (int(point), float(share)) if alone else None
+        return {"shares": shares, "lone": lone}, [pack_floats(numbers)]
 
-    def lone(self, row: int) -> tuple[int, float] | None:
-        """The point that makes up more than half of a row's variance, and its fraction; or None."""
-        spread = self.own[row].distances.pow(2)
-        total = float(spread.sum())
-        point = int(spread.argmax())
-        share = float(spread[point]) / total if total > 0 else 0.0
-        return (point, share) if share > LONE and len(spread) > 2 else None
 
-    def packed(self) -> bytes:
-        """fp32 [row, point, (x, y, z, kept)] of layer, random and, with several rows, paths."""
-        shown = ("layer", "random", *(("paths",) if self.rows > 1 else ()))
-        rows = [
-            torch.cat([self.coordinates(s, row), self.kept(s, row)[:, None]], -1)
-            for s in shown
-            for row in range(self.rows)
-        ]
-        return b"".join(map(pack_floats, rows))
-
-    def shares(self) -> dict[str, list[Any]]:
-        """Fractions of the variance that components hold, to six decimals, for the browser."""
-
-        def shares(found: Components) -> list[float]:
-            return [round(x, 6) for x in found.shares.tolist()]
-
-        several = self.paths is not None and self.chance_paths is not None
-        return {
-            "layer": [shares(found) for found in self.own],
-            "random": [shares(found) for found in self.chance],
-            "paths": [shares(self.paths), shares(self.chance_paths)] if several else [],  # type: ignore[arg-type]
-            "lone": [self.lone(row) for row in range(self.rows)],
-        }
+def _with_chance(vectors: Tensor, seed: int = 0) -> tuple[Components, Components]:
+    return (principal_components(vectors), principal_components(random_cloud(vectors, seed=seed)))
 
 
 def of_traces(
@@ -149,24 +111,17 @@ def of_traces(
         raise ValueError(
             f"the traces have streams of {sorted(shapes)} (rows, d_model); give texts of one model"
         )
-    n = len(tokens)
-    if not n:
+    if not tokens:
         raise ValueError(f"without={list(without)} leaves no token; name fewer")
     together = torch.cat(vectors, 1)
     rows = ["before the first layer", *(f"after layer {i}" for i in range(len(together) - 1))]
     left = [f"without {listed(sorted(set(without)))}"] if without else []
-    if n > most:  # possible with several texts
-        together, tokens, positions, texts = (
-            together[:, :most],
-            tokens[:most],
-            positions[:most],
-            texts[:most],
-        )
+    together = together[:, :most]  # several texts may have more
+    tokens, positions, texts = (x[:most] for x in (tokens, positions, texts))
     if len(tokens) < whole - sum(len(set(without)) for _ in vectors):
         left.append(f"the first {len(tokens)} of {whole}")
-    return Points(
-        together, tokens, positions, texts, _labels(labels, len(tokens)), rows, ", ".join(left)
-    )
+    given = _labels(labels, len(tokens))
+    return Points(together, tokens, positions, texts, given, rows, ", ".join(left), traces)
 
 
 def of_table(
@@ -178,7 +133,8 @@ def of_table(
 ) -> Points:
     """Rows of a table [token, d]: all, or `most` of them, evenly spaced."""
     count = len(table)
-    ids = list(range(count)) if count <= most else [i * count // most for i in range(most)]
+    n = min(count, most)
+    ids = [i * count // n for i in range(n)]
     sample = "" if count <= most else f"of {count}, evenly spread"
     shown = [shown_token(names[i]) for i in ids]
     given = _labels(labels, count)

@@ -1,179 +1,207 @@
-// A cloud in space, for plotly.
+// A cloud in space, for plotly, and on a canvas.
 
-import { placedNames } from "../marks/points.js";
+import { paintPoints, placedNames } from "../marks/points.js";
+import { sizedContext } from "../shared/dom.js";
 import { unmarked } from "../shared/plotly.js";
-import { extent } from "./cloud.js";
 
 const NAMED_IN_SPACE = 40;
+const BETWEEN_PLANES = 34;
 const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
 
+const tripleAt = (flat, i) => flat.slice(3 * i, 3 * i + 3);
+
+/** Points of three numbers each. @param {number[]} flat @returns {number[][]} */
+const triples = (flat) => Array.from({ length: flat.length / 3 }, (_, i) => tripleAt(flat, i));
+
+/** The places of a point in each row, flat. @returns {number[]} */
+const pathOf = ({ paths, names, steps }, point) =>
+  steps.flatMap((_, row) => tripleAt(paths.values, row * names.length + point));
+
+/** Coordinates as plotly takes them. @param {(number | null)[]} flat */
+const xyz = (flat) =>
+  Object.fromEntries(
+    ["x", "y", "z"].map((name, i) => [name, flat.filter((_, at) => at % 3 === i)]),
+  );
+
 /** The figure: its traces, and its layout without the camera. */
-export function spaceFigure({ data, shows, row, chosen, paints, axes, inks, eye, height }) {
-  const points = Array.from({ length: data.n }, (_, i) => i);
-  const at = (r, axis) => points.map((p) => data.at(shows, r, p, axis));
-  const text = (p) => data.describe(shows, row, p).map(unmarked).join("<br>");
-  const named = data.n <= NAMED_IN_SPACE;
-  /** @type {Record<string, any>[]} */
+export function spaceFigure({ mark, paints, inks, eye, height }) {
+  const { places, names, says, chosen, paths, axes } = mark;
+  const texts = says.map((text) => unmarked(text).replace("\n", "<br>"));
+  const named = names.length <= NAMED_IN_SPACE;
+  const hovertemplate = "%{customdata}<extra></extra>";
+  /** @type {any[]} */
   const traces = [
     {
-      type: "scatter3d",
       mode: named ? "markers+text" : "markers",
-      x: at(row, 0),
-      y: at(row, 1),
-      z: at(row, 2),
-      ...labelsOf({ data, shows, row, eye, height }),
+      ...xyz(places.values),
+      ...labelsOf(mark, eye, height),
       textfont: { size: 11, color: inks.ink, family: MONO_FONT },
-      customdata: points.map(text),
-      hovertemplate: "%{customdata}<extra></extra>",
-      marker: { size: data.n > 200 ? 3 : 5, color: paints, opacity: 1, line: { width: 0 } },
+      customdata: texts,
+      hovertemplate,
+      marker: { size: names.length > 200 ? 3 : 5, color: paints },
     },
   ];
-  if (shows === "paths")
-    traces.push(
-      pathsOf({ data, paints, points }),
-      startsOf({ data, paints, points }),
-      ...(chosen === null ? [] : [chosenPath({ data, chosen, inks })]),
-    );
-  if (chosen !== null) {
+  if (paths) traces.push(...pathsOf(mark, paints, inks));
+  if (chosen !== null)
     traces.push({
-      type: "scatter3d",
       mode: named ? "markers" : "markers+text",
-      text: [unmarked(data.tokens[chosen])],
+      text: [unmarked(names[chosen])],
       textposition: "top center",
       textfont: { size: 13, color: inks.accent, family: MONO_FONT },
-      x: [at(row, 0)[chosen]],
-      y: [at(row, 1)[chosen]],
-      z: [at(row, 2)[chosen]],
+      ...xyz(tripleAt(places.values, chosen)),
       marker: { size: 11, color: inks.accent, symbol: "circle-open", line: { width: 3 } },
-      customdata: [text(chosen)],
-      hovertemplate: "%{customdata}<extra></extra>",
+      customdata: [texts[chosen]],
+      hovertemplate,
     });
-  }
-  const axis = (i) => ({
-    title: { text: axes[i], font: { size: 12, color: inks.quiet } },
+  return {
+    traces: traces.map((one) => ({ type: "scatter3d", ...one })),
+    layout: layoutOf(axes, inks),
+  };
+}
+
+function layoutOf(axes, inks) {
+  const axis = (text) => ({
+    title: { text, font: { size: 12 } },
     color: inks.quiet,
     gridcolor: inks.line,
     zerolinecolor: inks.line,
-    tickfont: { size: 10, color: inks.quiet },
+    tickfont: { size: 10 },
     showbackground: false,
     showspikes: false,
   });
-  const layout = {
+  const [xaxis, yaxis, zaxis] = axes.map(axis);
+  const scene = { xaxis, yaxis, zaxis, aspectmode: "cube", dragmode: "turntable" };
+  return {
     margin: { l: 0, r: 0, t: 0, b: 0 },
     showlegend: false,
     paper_bgcolor: "transparent",
-    hovermode: "closest",
     hoverlabel: {
       bgcolor: inks.ground,
       bordercolor: inks.line,
       font: { color: inks.ink, size: 12 },
       align: "left",
     },
-    scene: {
-      xaxis: axis(0),
-      yaxis: axis(1),
-      zaxis: axis(2),
-      aspectmode: "cube",
-      dragmode: "turntable",
-      uirevision: "kept",
-    },
+    scene,
     uirevision: "kept",
   };
-  return { traces, layout };
 }
 
 const LETTER = 7; // pixels of a letter of a label
 const FOCUS = 1.2; // distance of the picture plane from the eye, in heights of the picture
 
 /** A label beside each point, placed for the current viewpoint. */
-function labelsOf({ data, shows, row, eye, height }) {
-  const seen = projected({ data, shows, row, eye, height });
-  const placed = placedNames(
-    seen,
-    data.tokens.map((token) => LETTER * token.length),
-    13,
-  );
+function labelsOf(mark, eye, height) {
+  const { names } = mark;
+  const wide = names.map((name) => LETTER * name.length);
+  const placed = placedNames(projected(mark, eye, height), wide, 13);
   return {
     // Text in space supports some tags, but no entities.
-    text: data.tokens.map((token, i) => (placed[i] ? token.replaceAll("<", "<\u200b") : "")),
+    text: names.map((name, i) => (placed[i] ? name.replaceAll("<", "<\u200b") : "")),
     textposition: placed.map((one) => one?.side ?? "top center"),
   };
 }
 
+/** @param {number[]} numbers @returns {[number, number]} */
+export function extent(numbers) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const x of numbers) [low, high] = [Math.min(low, x), Math.max(high, x)];
+  return [low, high];
+}
+
 /** Projected positions of points, in pixels from the middle. @returns {[number, number][]} */
-function projected({ data, shows, row, eye, height }) {
+function projected({ places, paths }, eye, height) {
   const distance = Math.hypot(eye.x, eye.y, eye.z);
   const [x, y, z] = [eye.x / distance, eye.y / distance, eye.z / distance];
   const flat = Math.hypot(x, y) || 1e-9;
-  const [right, up] = [
-    [-y / flat, x / flat, 0],
-    [(-z * x) / flat, (-z * y) / flat, flat],
-  ];
-  const points = data.tokens.map((_, point) => point);
-  const rows = shows === "paths" ? data.where.map((_, r) => r) : [row]; // all of them set the scale of the axes
-  const even = [0, 1, 2].map((axis) => {
-    const every = rows.flatMap((r) => points.map((point) => data.at(shows, r, point, axis)));
-    const [low, high] = extent(every);
-    return points.map((p) => (data.at(shows, row, p, axis) - (low + high) / 2) / (high - low || 1));
-  });
-  return points.map((point) => {
-    const along = (way) => way.reduce((sum, part, axis) => sum + part * even[axis][point], 0);
+  const right = [-y / flat, x / flat, 0];
+  const up = [(-z * x) / flat, (-z * y) / flat, flat];
+  const ends = Object.values(xyz((paths ?? places).values)).map(extent); // paths set the scale
+  return triples(places.values).map((place) => {
+    const even = place.map((at, axis) => {
+      const [low, high] = ends[axis];
+      return (at - (low + high) / 2) / (high - low || 1);
+    });
+    const along = (way) => way.reduce((sum, part, axis) => sum + part * even[axis], 0);
     const scale = (FOCUS * height) / (distance - along([x, y, z]));
     return [along(right) * scale, -along(up) * scale];
   });
 }
 
-/** All paths as one line with gaps between tokens. */
-function pathsOf({ data, paints, points }) {
-  const [x, y, z, color] = [[], [], [], []];
-  for (const p of points) {
-    for (let r = 0; r < data.rows; r++) {
-      x.push(data.at("paths", r, p, 0));
-      y.push(data.at("paths", r, p, 1));
-      z.push(data.at("paths", r, p, 2));
-      color.push(paints[p]);
-    }
-    for (const list of [x, y, z]) list.push(null);
-    color.push(paints[p]);
-  }
-  return {
-    type: "scatter3d",
-    mode: "lines",
-    x,
-    y,
-    z,
-    line: { color, width: 4 },
-    opacity: 0.7,
-    hoverinfo: "skip",
-  };
-}
-
-/** Markers at the start of each path. */
-function startsOf({ data, paints, points }) {
-  const [x, y, z] = [0, 1, 2].map((axis) => points.map((p) => data.at("paths", 0, p, axis)));
-  return {
-    type: "scatter3d",
-    mode: "markers",
-    x,
-    y,
-    z,
-    marker: { size: 4, symbol: "square", color: paints },
-    hoverinfo: "skip",
-  };
-}
-
-function chosenPath({ data, chosen, inks }) {
-  const rows = Array.from({ length: data.rows }, (_, r) => r);
-  const line = (axis) => rows.map((r) => data.at("paths", r, chosen, axis));
-  return {
-    type: "scatter3d",
+/** All paths as one line with gaps between tokens, a marker at the start of each, and the chosen one. */
+function pathsOf(mark, paints, inks) {
+  const { names, steps, paths, chosen } = mark;
+  const gap = [null, null, null];
+  const traces = [
+    {
+      mode: "lines",
+      ...xyz(names.flatMap((_, point) => [...pathOf(mark, point), ...gap])),
+      line: { color: paints.flatMap((paint) => [paint, ...steps.map(() => paint)]), width: 4 },
+      opacity: 0.7,
+      hoverinfo: "skip",
+    },
+    {
+      mode: "markers",
+      ...xyz(paths.values.slice(0, 3 * names.length)),
+      marker: { size: 4, symbol: "square", color: paints },
+      hoverinfo: "skip",
+    },
+  ];
+  const own = {
     mode: "lines+markers",
-    x: line(0),
-    y: line(1),
-    z: line(2),
+    ...xyz(chosen === null ? [] : pathOf(mark, chosen)),
     line: { color: inks.accent, width: 6 },
     marker: { size: 3, color: inks.accent },
-    customdata: data.where,
-    hovertemplate: `${unmarked(data.tokens[chosen])}, %{customdata}<extra></extra>`,
+    customdata: steps,
+    hovertemplate: `${unmarked(names[chosen ?? 0])}, %{customdata}<extra></extra>`,
   };
+  return chosen === null ? traces : [...traces, own];
+}
+
+/**
+ * Position of the eye after a rotation around the vertical axis, and up or down.
+ * @param {{x: number, y: number, z: number}} eye
+ * @param {number} around radians
+ * @param {number} up radians
+ * @param {number} [nearer] factor of the distance
+ */
+export function turned({ x, y, z }, around, up, nearer = 1) {
+  const distance = Math.hypot(x, y, z) * nearer;
+  const angle = Math.atan2(y, x) + around;
+  const height = Math.max(-1.5, Math.min(1.5, Math.atan2(z, Math.hypot(x, y)) + up));
+  return {
+    x: distance * Math.cos(height) * Math.cos(angle),
+    y: distance * Math.cos(height) * Math.sin(angle),
+    z: distance * Math.sin(height),
+  };
+}
+
+/**
+ * Two projections: for files, and for browsers that cannot draw in space.
+ * @param {HTMLCanvasElement} canvas
+ * @param {any} mark of the scene
+ * @param {string[]} paints the colour of each point
+ * @param {any} inks
+ * @param {number} width
+ */
+export function drawFlat(canvas, mark, paints, inks, width) {
+  const beside = width >= 560;
+  const panel = beside ? (width - BETWEEN_PLANES) / 2 : width;
+  const height = Math.min(420, Math.max(220, panel));
+  const context = sizedContext(canvas, width, beside ? height : 2 * height);
+  [1, 2].forEach((vertical, i) => {
+    const plane = (flat) => triples(flat).map((place) => [place[0], place[vertical]]);
+    const drawn = {
+      places: plane(mark.places.values),
+      names: mark.names,
+      colours: paints,
+      chosen: mark.chosen,
+      framed: true,
+      titles: [mark.axes[0], mark.axes[vertical]],
+      paths: mark.paths && mark.names.map((_, point) => plane(pathOf(mark, point))),
+    };
+    context.save();
+    context.translate(beside ? i * (panel + BETWEEN_PLANES) : 0, beside ? 0 : i * height);
+    paintPoints(context, /** @type {any} */ (drawn), inks, panel, height);
+    context.restore();
+  });
 }

@@ -12,26 +12,22 @@ from ...text_model import TextModel
 from ..pages.export import Block
 from ..pages.script import plotly_script
 from ..shared.base import css, esm
-from ..shared.codecs import pack_floats
-from ..shared.messages import messages
+from ..shared.scripted import ScriptedView
 from ..shared.selection import SelectionView, link_of, sizes_of
 from ..shared.traits import Int
 from .data import Cloud, Points, of_table, of_traces, text_names
-from .scene import cloud_scene
 
-say = messages("embeddings")
 VECTORS = "vectors"  # the name of the row in `of_vectors`
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...tracing.trace import Trace
-    from ..marks.scene import Scene
 
 MOST = 1000  # points
 
 
-class EmbeddingView(SelectionView):
+class EmbeddingView(ScriptedView, SelectionView):
     """The residual stream of one or several texts as points, one per token, in the first three
     principal components: after a chosen layer, or as paths through all layers. For a model's token
     embeddings see `EmbeddingView.of_vocabulary`.
@@ -63,7 +59,7 @@ class EmbeddingView(SelectionView):
 
     _esm: ClassVar[str] = esm("embeddings/view.js")
     _css: ClassVar[str] = css("embeddings")
-
+    _folder: ClassVar[str] = "embeddings"
     absent: ClassVar[str] = "plotly’s script, which turns the cloud, is not in this page"
 
     row = Int(0, below=lambda self: len(self._points.get("where", [])) or 1).tag(sync=True)
@@ -85,35 +81,49 @@ class EmbeddingView(SelectionView):
         title: str | None = None,
         link: str | None = None,
     ):
-        if isinstance(trace, Points):
-            own = _own_sizes(trace)
-            self._begin(trace, title or "Vectors", trace.of, "", own, "points", row or 0)
-            return
-        traces: Any = [trace] if hasattr(trace, "residual_norms") else trace
-        if not isinstance(traces, (list, tuple)) or not traces:
-            raise ValueError(f"trace is a {type(trace).__name__}; {_WANTED}")
-        for one in traces:
-            if not hasattr(one, "residual_norms"):
-                raise ValueError(f"trace holds a {type(one).__name__}; {_WANTED}")
-        first = traces[0]
-        kind = kind or ("decoder" if "decoder" in first.kinds else first.kinds[0])
-        if any(kind not in one.kinds for one in traces) or kind == "cross":
-            known = ", ".join(k for k in first.kinds if k != "cross")
-            raise ValueError(f"kind={kind!r} has no stream in every trace; the first has {known}")
-        batches = [range(one.batch_size) if batch is None else [one.text(batch)] for one in traces]
-        points = of_traces(traces, kind, batches, _count(most), without, labels)
-        alone = len(set(points.texts)) == 1 and len(traces) == 1
-        given = link_of(first) if link is None else link
-        sizes = sizes_of(first) if alone else _own_sizes(points)
-        self._begin(
-            points,
-            title or first.model_name or "Residual stream",
-            traces,
-            given if alone else "",
-            sizes,
-            kind if alone else "points",
-            row,
+        points, shared = trace, None
+        if not isinstance(points, Points):
+            traces: Any = [trace] if hasattr(trace, "residual_norms") else trace
+            if not isinstance(traces, (list, tuple)) or not traces:
+                raise ValueError(f"trace is a {type(trace).__name__}; {_WANTED}")
+            for one in traces:
+                if not hasattr(one, "residual_norms"):
+                    raise ValueError(f"trace holds a {type(one).__name__}; {_WANTED}")
+            first = traces[0]
+            kind = kind or ("decoder" if "decoder" in first.kinds else first.kinds[0])
+            if any(kind not in one.kinds for one in traces) or kind == "cross":
+                known = ", ".join(k for k in first.kinds if k != "cross")
+                raise ValueError(
+                    f"kind={kind!r} has no stream in every trace; the first has {known}"
+                )
+            batches = [
+                range(one.batch_size) if batch is None else [one.text(batch)] for one in traces
+            ]
+            points = of_traces(traces, kind, batches, _count(most), without, labels)
+            if len(set(points.texts)) == 1 and len(traces) == 1:
+                shared = kind, sizes_of(first), link_of(first) if link is None else link
+            title = title or first.model_name or "Residual stream"
+        rows, n = points.vectors.shape[:2]
+        own = {"points": dict(layers=max(1, rows - 1), heads=1, queries=n, keys=n)}
+        self._cloud = Cloud(points)
+        self._points, self._choices = _described(points)
+        kind, sizes, link = shared or ("points", own, "")
+        super().__init__(
+            title=title or "Vectors",
+            of=points.of,
+            link=link,
+            _kinds=sizes,
+            _points=self._points,
+            _choices=self._choices,
+            _needs=["plotly"],
         )
+        self.kind = kind
+        self.colour = "label" if points.labels else "token"
+        self.row = rows - 1 if row is None else row
+        if self.row and kind != "points":
+            self.layer = self.row - 1
+        self.observe(self._follow_layer, "layer")
+        self._hold()
 
     @classmethod
     def of_vocabulary(
@@ -171,64 +181,23 @@ class EmbeddingView(SelectionView):
             raise ValueError(f"names has {len(names)} entries; there are {len(vectors)} vectors")
         return cls(of_table(vectors, list(names), _count(most), labels, VECTORS), title=title)
 
-    def _begin(
-        self,
-        points: Points,
-        title: str,
-        of: Sequence[Any],
-        link: str,
-        sizes: dict[str, Any],
-        kind: str,
-        row: int | None,
-    ) -> None:
-        self._cloud = cloud = Cloud(points)
-        self._shares: dict[str, Any] = cloud.shares()
-        self._points: dict[str, Any] = {
-            name: list(getattr(points, name))
-            for name in ("tokens", "positions", "texts", "labels", "where")
-        }
-        self._points |= {"sample": points.sample, "stream": kind, "own": kind == "points"}
-        self._points["text_names"] = text_names(points.tokens, points.texts)
-        super().__init__(
-            title=title,
-            of=of,
-            link=link,
-            _kinds=sizes,
-            _points=self._points,
-            _shares=self._shares,
-            _coordinates=cloud.packed(),
-            _norms=pack_floats(cloud.norms),
-            _needs=["plotly"],
-        )
-        self.kind = kind
-        self.colour = "label" if points.labels else "token"
-        self.row = cloud.rows - 1 if row is None else row
-        if self.row and not self._points["own"]:
-            self.layer = self.row - 1
-        self.observe(self._follow_layer, "layer")
-
     # -- choices --------------------------------------------------------------------------------
 
     @property
     def colours(self) -> list[str]:
         """What points can be coloured by."""
-        several = {
-            "text": len(set(self._points["texts"])) > 1,
-            "label": bool(self._points["labels"]),
-        }
-        return ["token", "position", "length", *(name for name, there in several.items() if there)]
+        return self._choices["colour"]
 
     @t.validate("shows", "colour")
     def _check_choice(self, proposal: Any) -> str:
         name, value = proposal["trait"].name, proposal["value"]
-        paths = ["paths"] if len(self._points["where"]) > 1 else []
-        known = self.colours if name == "colour" else ["layer", *paths, "random"]
+        known = self._choices[name]
         if value not in known:
             raise t.TraitError(f"{name}={value!r} is not here; choose one of {', '.join(known)}")
         return value
 
     def _follow_layer(self, change: Any) -> None:
-        if not self._points["own"] and self.row != change["new"] + 1:
+        if self.kind != "points" and self.row != change["new"] + 1:
             self.row = min(change["new"] + 1, self._cloud.rows - 1)
 
     # -- for people -----------------------------------------------------------------------------
@@ -236,12 +205,7 @@ class EmbeddingView(SelectionView):
     @property
     def point(self) -> int | None:
         """The number of the chosen point."""
-        query, key = self.selected or (None, None)
-        token = query if query is not None or self.kind == "cross" else key
-        if self._points["own"]:
-            return token
-        positions = self._points["positions"]
-        return positions.index(token) if token in positions else None
+        return self._shown("point")["point"]
 
     def coordinates(self) -> Tensor:
         """Coordinates of the points as shown, fp64 [point, 3]."""
@@ -249,59 +213,21 @@ class EmbeddingView(SelectionView):
 
     def explained(self) -> tuple[list[float], list[float]]:
         """The fraction of variance in each of three components, of the tokens and the control."""
-        if self.shows == "paths":
-            return self._shares["paths"][0], self._shares["paths"][1]
-        return self._shares["layer"][self.row], self._shares["random"][self.row]
-
-    @property
-    def sentence(self) -> str:
-        points, point = self._points, self.point
-        shares, chance = self.explained()
-        lone = self._shares["lone"][self.row]
-        tokens, positions = points["tokens"], points["positions"]
-        values: dict[str, Any] = dict(shows=self.shows, where=points["where"][self.row])
-        values |= dict(layers=len(points["where"]) - 1, points=len(tokens))
-        values |= dict(sample=points["sample"] or None, whole=sum(shares), chance=sum(chance))
-        values |= dict(lone=None, token=None)
-        values |= dict(**dict(zip(("first", "second", "third"), shares, strict=True)))
-        if lone is not None and self.shows != "paths":
-            at, share = lone
-            values |= dict(lone=tokens[at], lone_at=positions[at], lone_share=share)
-        if point is not None:
-            kept = self._cloud.kept(self.shows, self.row)[point]
-            values |= dict(token=tokens[point], position=positions[point], kept=float(kept))
-            values["norm"] = float(self._cloud.norms[self.row, point])
-        return say("sentence", **values)
-
-    def _scene(self) -> Scene:
-        points, cloud, shows = self._points, self._cloud, self.shows
-        shares, chance = self.explained()
-        paths = cloud.paths.coordinates if shows == "paths" and cloud.paths is not None else None
-        colours = {
-            "token": points["tokens"],
-            "position": points["positions"],
-            "label": points["labels"],
-            "length": cloud.norms[self.row].tolist(),
-            "text": [points["text_names"][i] for i in points["texts"]],
-        }
-        return cloud_scene(
-            self._title,
-            self.sentence,
-            cloud.coordinates(shows, self.row),
-            None if paths is None else paths.unflatten(0, (cloud.rows, -1)),
-            chance if shows == "random" else shares,
-            cloud.norms[self.row],
-            cloud.kept(shows, self.row),
-            points,
-            self.colour,
-            colours[self.colour],
-            self.point,
-        )
+        own, chance = self._cloud.part(self.shows, self.row)[0]["shares"]
+        return own, chance
 
     # -- for the browser ------------------------------------------------------------------------
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        return ({}, [plotly_script()]) if name == "plotly" else super()._part_named(name)
+        if name == "plotly":
+            return {}, [plotly_script()]
+        shows, row = name.split("/")
+        return self._cloud.part(shows, int(row))
+
+    def _held(self) -> Iterable[str]:
+        for shows in self._choices["shows"]:
+            for row in range(1 if shows == "paths" else self._cloud.rows):
+                yield f"{shows}/{row}"
 
     def _blocks(self) -> Iterable[Block]:
         yield Block("plotly", {}, [plotly_script()])
@@ -313,10 +239,19 @@ _WANTED = (
 )
 
 
-def _own_sizes(points: Points) -> dict[str, Any]:
-    """Sizes of a cloud that shares its selection with no other view."""
-    rows, n = points.vectors.shape[:2]
-    return {"points": dict(layers=max(1, rows - 1), heads=1, queries=n, keys=n)}
+def _described(points: Points) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The points in words, and the values that each choice may have."""
+    found = {name: list(getattr(points, name)) for name in ("tokens", "positions", "where")}
+    names = text_names(points.tokens, points.texts)
+    texts = [names[i] for i in points.texts] if len({*points.texts}) > 1 else []
+    colours = {"text": texts, "label": [*points.labels]}
+    further = [name for name, values in colours.items() if values]
+    rows = len(points.where)
+    return {**found, **colours, "sample": points.sample}, {
+        "shows": ["layer", "paths", "random"] if rows > 1 else ["layer", "random"],
+        "colour": ["token", "position", "length", *further],
+        "row": list(range(rows)),
+    }
 
 
 def _count(most: Any) -> int:

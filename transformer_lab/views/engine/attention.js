@@ -10,6 +10,8 @@ import { matrix, softmax } from "./tensors.js";
  * @typedef {object} Call the inputs of one attention layer
  * @property {"encoder" | "decoder" | "cross"} kind
  * @property {number} layer
+ * @property {number} part index of the part of z that it computes: a layer may call more than once
+ *   with the same queries and keys
  * @property {number} heads
  * @property {number} dHead
  * @property {Matrix} query [query, head · dHead]

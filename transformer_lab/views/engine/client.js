@@ -6,15 +6,16 @@ import { crc32, DamagedModel, NOT_AS_WRITTEN } from "./safetensors.js";
 
 /**
  * Unpack the model that a page carries, for the question "load"; views/pages/carried.py writes it.
- * @param {{checksums: number[]}} info
+ * @param {{checksums: number[], check?: import("./verified.js").Check}} info
  * @param {Uint8Array[]} buffers about the model, and its weights
  * @returns {import("./text_model.js").Packed}
  * @throws {DamagedModel}
  */
-export function packedOf({ checksums }, [about, weights]) {
+export function packedOf({ checksums, check }, [about, weights]) {
   if (!about || !weights || !Array.isArray(checksums) || crc32(about) !== checksums[0])
     throw new DamagedModel(NOT_AS_WRITTEN);
-  return { ...JSON.parse(new TextDecoder().decode(about)), weights, checksum: checksums[1] };
+  const packed = JSON.parse(new TextDecoder().decode(about));
+  return { ...packed, weights, check, checksum: checksums[1] };
 }
 
 export class Engine {

@@ -3,15 +3,15 @@
 // may stop between two steps.
 
 import { analysis } from "./analyses.js";
-import { answerChange, answerChanges, distances, ImageModel, rows } from "./images.js";
+import { ImageModel } from "./images.js";
+import { named } from "./named.js";
 import { Pass } from "./pass.js";
 import { picture, pictures } from "./pictures.js";
-import { blockShares, logitLens, outcome } from "./predictions.js";
-import { score } from "./scores.js";
-import { blockSteps } from "./steps.js";
+import { outcome } from "./predictions.js";
+import { DamagedModel, NOT_AS_WRITTEN } from "./safetensors.js";
 import { TextModel } from "./text_model.js";
 import { decode, names, textShown, words } from "./token_text.js";
-import { tokenFlow } from "./attribution.js";
+import { verified } from "./verified.js";
 
 /** Passes of other texts to keep, for patches. */
 const SOURCES = 4;
@@ -90,7 +90,8 @@ export class Desk {
   }
 
   /**
-   * @param {any} question `ask`: its name; `of`: which text, if a view has several
+   * @param {any} question `ask`: its name; `of`: which text, if a view has several; a list of them
+   *   for an answer by its name
    * @returns {Generator<any, any>} steps; those that are not null are parts of the answer
    */
   answer({ ask, of = "", ...given }) {
@@ -100,9 +101,9 @@ export class Desk {
     if (!this.model) throw new Error("no model has been loaded");
     if (ask === "read")
       return (this.model instanceof ImageModel ? readImage : read)(this, of, given);
-    const reading = this.readings.get(of);
-    if (!reading) throw new Error("no text has been read");
-    return ANSWERS[ask](reading, given);
+    const readings = [of].flat().map((one) => this.readings.get(one));
+    if (!readings.every(Boolean)) throw new Error("no text has been read");
+    return ask === "named" ? named(readings, given) : ANSWERS[ask](readings[0], given);
   }
 
   source(source) {
@@ -127,33 +128,29 @@ const ANSWERS = {
   read,
   words,
   decode,
+  named,
   names,
   predict,
-  map,
   picture,
   pictures,
-  stream,
-  carried,
-  lens,
-  score,
-  steps: blockSteps,
-  flow: tokenFlow,
   effects,
   changes,
   write,
-  compute,
-  rows,
-  distances,
-  answerChange,
-  answerChanges,
 };
 
-/** Load the model that a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
+/** Load the model that a page carries, and compare it with PyTorch. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
-  desk.model = packed.tokenizer ? new TextModel(packed) : new ImageModel(packed);
   desk.readings.clear();
   desk.sources.clear();
-  yield null;
+  try {
+    const loaded = packed.tokenizer ? new TextModel(packed) : new ImageModel(packed);
+    yield null;
+    if (packed.check) yield* verified(loaded.model, packed.check);
+    desk.model = loaded;
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    throw new DamagedModel(NOT_AS_WRITTEN); // JavaScript's own: a part is missing, or of another kind
+  }
   const { model } = desk.model;
   const { n_heads: heads, n_ctx: longest, kind } = model.config;
   return {
@@ -232,76 +229,6 @@ function routing(pass) {
         .sort((a, b) => b[1] - a[1]),
     );
   });
-}
-
-/** Attention patterns of some heads under edits, each [query, key], and the norms of their values. @param {Reading} reading */
-function* map(reading, { edits = [], places }) {
-  const pass = yield* reading.pass(edits);
-  const found = [];
-  for (const { kind, layer, head } of places) {
-    found.push({
-      kind,
-      layer,
-      head,
-      weights: pass.pattern(kind, layer, head),
-      values: pass.valueNorms(kind, layer, head),
-    });
-    yield null;
-  }
-  return found;
-}
-
-/** The edges of a layer that carry most to some queries: head, query, key, and what they carry without and with edits. @param {Reading} reading */
-function* carried(reading, { edits = [], kind, layer, from, to }) {
-  const passes = [yield* reading.pass([]), yield* reading.pass(edits)];
-  const [before, after] = passes.map((pass) => pass.carriers(kind, layer, from, to));
-  const own = Int32Array.from({ length: to - from }, (_, i) => (kind === "cross" ? -1 : from + i));
-  const {
-    places,
-    before: first,
-    after: then,
-    sums,
-  } = analysis("carried", {
-    before: before.maps,
-    after: after.maps,
-    before_lengths: before.lengths,
-    after_lengths: after.lengths,
-    own,
-  });
-  const n = before.lengths.shape[1];
-  const at = (read) => Float32Array.from(places.data, read);
-  return {
-    edges: [
-      at((i) => Math.floor(i / (n * (to - from)))),
-      at((i) => (Math.floor(i / n) % (to - from)) + from),
-      at((i) => i % n),
-      first.data,
-      then.data,
-    ],
-    sums: Array.from(sums.data),
-  };
-}
-
-/** Run a function of graphs/analyses.py. @param {Reading} _ @param {{name: string, inputs: Record<string, any>}} given */
-function* compute(_, { name, inputs }) {
-  return analysis(name, inputs);
-}
-
-/** Norm of the residual stream, [layer + 1][position], and what each part of a block adds to it. @param {Reading} reading */
-function* stream(reading, { edits = [], kind }) {
-  const pass = yield* reading.pass(edits);
-  return { norms: pass.norms(kind), shares: yield* blockShares(pass, kind) };
-}
-
-/** The logit lens at some positions: [layer + 1][position]. @param {Reading} reading */
-function* lens(reading, { edits = [], positions, k = 5 }) {
-  const pass = yield* reading.pass(edits);
-  const columns = [];
-  for (const position of positions) {
-    columns.push(logitLens(pass, [position], k).map(([cell]) => cell));
-    yield null;
-  }
-  return columns[0].map((_, layer) => columns.map((cells) => cells[layer]));
 }
 
 /** Predictions with each of some heads ablated, one step per head. @param {Reading} reading */

@@ -88,16 +88,17 @@ export class Edits {
         call = { ...call, changes: [...call.changes, ...rowsPutIn(edit, call, end)] };
       } else if (edit.name === "patch" && Object.hasOwn(OF_CALL, edit.what)) {
         const name = OF_CALL[edit.what];
+        if (name !== "value" && !call.dHead) {
+          throw new EditError(
+            `source_trace cannot be patched in: the model computes its scores in its own code, so what='${edit.what}' is not available`,
+          );
+        }
         const first = edit.what === "q" ? call.start : 0;
         const x = copyOf(call[name]);
-        putRows(
-          edit,
-          edit.source.at(call.kind, call.layer).call[name],
-          x,
-          first,
-          first + x.rows,
-          call.dHead,
-        );
+        const source = edit.source.at(call.kind, call.layer).call[name];
+        const heads = name === "query" ? call.heads : call.groups;
+        const part = name === "value" ? call.part : 0;
+        putRows(edit, source, x, first, first + x.rows, heads, part);
         call = { ...call, [name]: x };
       }
     }
@@ -144,26 +145,20 @@ function ablated(edit, call, z) {
     }
     for (let i = 0; i < z.data.length; i++) mean[i % z.columns] += z.data[i] / z.rows;
   }
-  const [first, last] = columnsOf(edit, call.dHead, z.columns);
+  const [first, last] = columnsOf(edit, call.heads, z.columns);
   for (let at = 0; at < z.data.length; at += z.columns)
     z.data.set(mean.subarray(first, last), at + first);
 }
 
 function scaled(edit, call, z) {
-  const [first, last] = columnsOf(edit, call.dHead, z.columns);
+  const [first, last] = columnsOf(edit, call.heads, z.columns);
   for (let at = 0; at < z.data.length; at += z.columns)
     for (let c = first; c < last; c++) z.data[at + c] *= edit.by;
 }
 
 function patchedHeads(edit, call, z) {
-  putRows(
-    edit,
-    edit.source.heads(call.kind, call.layer),
-    z,
-    call.start,
-    call.start + z.rows,
-    call.dHead,
-  );
+  const source = edit.source.heads(call.kind, call.layer);
+  putRows(edit, source, z, call.start, call.start + z.rows, call.heads, call.part);
 }
 
 /** Rows of a pattern that are replaced by another text's, each as a change. @returns {MapChange[]} */
@@ -188,19 +183,22 @@ function rowsPutIn(edit, call, end) {
   }));
 }
 
-/** Copy another text's rows into x, whose first row is at position `first`. */
-function putRows(edit, source, x, first, end, dHead) {
-  const [left, right] = columnsOf(edit, dHead, x.columns);
-  for (const [there, here] of pairsOf(edit, source.rows, first, end)) {
-    x.data.set(
-      source.data.subarray(there * x.columns + left, there * x.columns + right),
-      (here - first) * x.columns + left,
-    );
-  }
+/** Copy another text's rows into x, whose first row is at position `first`; `heads`: how many it has; `part`: which part of each head x is. */
+function putRows(edit, source, x, first, end, heads, part = 0) {
+  const [wide, width] = [source.columns / heads, x.columns / heads];
+  for (const [there, here] of pairsOf(edit, source.rows, first, end))
+    for (let head = edit.head ?? 0; head < (edit.head === null ? heads : edit.head + 1); head++) {
+      const from = there * source.columns + head * wide + part * width;
+      x.data.set(
+        source.data.subarray(from, from + width),
+        (here - first) * x.columns + head * width,
+      );
+    }
 }
 
-const columnsOf = ({ head }, dHead, columns) =>
-  head === null ? [0, columns] : [head * dHead, (head + 1) * dHead];
+/** Columns of a head: values may be wider than queries, and queries may be empty. */
+const columnsOf = ({ head }, heads, columns) =>
+  head === null ? [0, columns] : [(head * columns) / heads, ((head + 1) * columns) / heads];
 
 /**
  * Pairs of a position in the other text and one in this text, of which the pass computes `first` …
@@ -244,7 +242,7 @@ const STREAM = {
   },
   patch(edit, x, start, kind, layer) {
     const y = copyOf(x);
-    putRows(edit, edit.source.streamAt(edit.stream, kind, layer), y, start, start + y.rows, 0);
+    putRows(edit, edit.source.streamAt(edit.stream, kind, layer), y, start, start + y.rows, 1);
     return y;
   },
   steer({ vector, by, position }, x, start) {

@@ -4,7 +4,7 @@
 import { attendOn, maskOf, sinkOf } from "./attention.js";
 import { OPERATIONS } from "./operations.js";
 import { countOf } from "./strided.js";
-import { matrix, stacked } from "./tensors.js";
+import { beside, matrix, stacked } from "./tensors.js";
 
 /**
  * @typedef {import("./strided.js").Tensor} Tensor
@@ -220,7 +220,7 @@ export class GraphPass {
     const { growth } = graph.description;
     /** Position of the first token that is computed. */
     this.start = from && from.block === null && growth ? from.pass.inputs[growth.input].length : 0;
-    /** @type {Map<string, {call: Call, z: Matrix}>} by "kind/layer" */
+    /** @type {Map<string, {call: Call, z: Matrix}>} by "kind/layer"; calls of one layer joined */
     this.attention = new Map();
     /** Keys and values before edits. @type {Map<string, Call>} by node */
     this.unedited = new Map();
@@ -463,10 +463,13 @@ export class GraphPass {
       before && t?.shape.length > 1 && letters.get(args[at].n) === "l"
         ? this.#lastRows(t, t.shape.length - 2)
         : t;
+    const site = `${kind}/${layer}`;
+    const part = this.attention.get(site); // the same patterns over other values
     /** @type {Call} */
     const given = {
       kind,
       layer,
+      part: part ? part.call.part + 1 : 0,
       heads,
       groups,
       dHead,
@@ -484,7 +487,7 @@ export class GraphPass {
     };
     const call = this.hooks.call(given);
     const z = this.hooks.heads(call, attendOn(on, call));
-    this.attention.set(`${kind}/${layer}`, { call, z });
+    this.attention.set(site, part ? joined(part, call, z) : { call, z });
     this.unedited.set(node, given);
     const n = z.rows;
     const y = on.of([n, heads, dValue], z.data);
@@ -508,6 +511,16 @@ export class GraphPass {
     return y;
   }
 }
+
+/** A call with those before it at its site: each head has the values and outputs of all. @param {{call: Call, z: Matrix}} before @param {Call} call @param {Matrix} z */
+const joined = (before, call, z) => ({
+  call: {
+    ...call,
+    value: beside(before.call.value, call.value, call.groups),
+    dValue: before.call.dValue + call.dValue,
+  },
+  z: beside(before.z, z, call.heads),
+});
 
 /** An argument with names replaced by results. @param {any} x @param {(name: string) => any} value */
 function valueIn(x, value) {

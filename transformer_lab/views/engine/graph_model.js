@@ -15,7 +15,7 @@ import { Weights } from "./workspace.js";
  * @property {number} n_heads
  * @property {number} n_kv_heads
  * @property {number} n_ctx
- * @property {number} vocab_size
+ * @property {number | null} vocab_size null: not known
  * @property {number | null} target_vocab_size
  * @property {Record<string, string>} lacking points of the stream that it does not expose,
  *   "kind.name", and why
@@ -23,7 +23,7 @@ import { Weights } from "./workspace.js";
  *   "kind/layer"
  * @property {Record<string, any>} walks by block, "kind/layer": what a walk through it reads, or
  *   why there is none
- * @property {Record<string, {weight: string, shape: number[], strides: number[], at: number}>} w_o W_O by "kind/layer"
+ * @property {Record<string, {weight: string, shape: number[], strides: number[]}>} w_o W_O by "kind/layer"
  * @property {Record<string, Record<string, Writers>>} sources components that write what heads
  *   read, by kind and side ("query", "key")
  * @property {Record<string, string>} refused which of "flow" and "sources" are not available, and
@@ -43,7 +43,7 @@ export class GraphModel {
    * @param {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
    */
   constructor(config, description, tensors, analyses = {}) {
-    this.config = config;
+    this.config = { ...config, vocab_size: config.vocab_size ?? Infinity }; // none is refused
     checkWeights(description, tensors);
     const loaded = new Weights(tensors);
     this.graph = new Graph(description, loaded);
@@ -81,7 +81,6 @@ export class GraphModel {
       weight,
       shape: [rows, columns],
       strides: [row, column],
-      at,
     } = view;
     const { on, loaded } = this.graph;
     return () => {
@@ -91,7 +90,7 @@ export class GraphModel {
         wide,
         [1, rows / heads, columns],
         [rows * row, row, column],
-        wide.at + at + head * (rows / heads) * row,
+        wide.at + head * (rows / heads) * row,
       );
     };
   }
@@ -157,23 +156,27 @@ export class GraphModel {
 
   /** @param {number[]} ids @param {"encoder" | "decoder"} [kind] */
   check(ids, kind = this.defaultKind) {
-    const { n_ctx: most, vocab_size: source, target_vocab_size: target } = this.config;
-    const size = this.both && kind === "decoder" ? (target ?? source) : source;
-    const [shortest, longest] =
-      this.graph.description.lengths[this.both && kind === "decoder" ? "target" : "tokens"];
+    const { vocab_size: source, target_vocab_size: target } = this.config;
+    const side = this.both && kind === "decoder" ? "target" : "tokens";
+    const size = side === "target" ? (target ?? source) : source;
     if (!ids.length) throw new Error("tokens is empty; give at least one token");
     const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= size);
     if (strange !== undefined)
       throw new Error(`token ${strange} is outside the vocabulary of ${size} tokens`);
+    this.checkLength(ids.length, side);
+    const [, most] = this.graph.description.lengths[side];
     if (ids.length > most)
       throw new Error(
         `the text has ${ids.length} tokens but this model reads at most ${most}; shorten it`,
       );
-    if (ids.length >= shortest && ids.length <= longest) return;
-    const wanted = shortest === longest ? `exactly ${shortest}` : `${shortest} to ${longest}`;
-    throw new Error(
-      `the text has ${ids.length} tokens, and in this page the model reads ${wanted}`,
-    );
+  }
+
+  /** Refuse a length that the graph is not valid for, although the model may read it. @param {number} n @param {string} side "tokens" or "target" */
+  checkLength(n, side) {
+    const [shortest, longest] = this.graph.description.lengths[side];
+    if (n >= shortest && (n <= longest || shortest < longest)) return;
+    const wanted = shortest === longest ? `exactly ${shortest}` : `at least ${shortest}`;
+    throw new Error(`the text has ${n} tokens, and in this page the model reads ${wanted}`);
   }
 }
 

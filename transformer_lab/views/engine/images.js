@@ -37,8 +37,8 @@ const layersOf = ({ text: { model } }, pass) =>
     call: pass.attention.get(`${model.defaultKind}/${layer}`)?.call,
   }));
 
-/** Attention weights of one query in every head, in 16 bits: [layer, head, key]. @param {Reading} reading @param {{query: number, heads: number[]}} given */
-export function* rows(reading, { query, heads }) {
+/** Attention weights of one query in every head, in 16 bits: [layer, head, key]. @param {Reading} reading @param {number} query @param {number[]} heads of each layer */
+export function* rowCodes(reading, query, heads) {
   const pass = yield* reading.pass([]);
   const columns = Math.max(...heads);
   let found = new Uint16Array(0);
@@ -54,32 +54,39 @@ export function* rows(reading, { query, heads }) {
   return found;
 }
 
-/** How far each head attends, [layer][head]: see `patch_distances`. @param {Reading} reading @param {{at: number[][], patches: number[], heads: number[]}} given */
-export function* distances(reading, { at, patches, heads }) {
+/** How far each head attends, [layer][head]: see `patch_distance`. @param {Reading} reading @param {import("../patches/scene.js").Grid} grid */
+export function* distances(reading, { heads, rows, columns, start, labels }) {
+  const patches = labels.map((_, i) => Number(i >= start && i < start + rows * columns));
+  const at = patches.flatMap((is, i) =>
+    is ? [Math.floor((i - start) / columns), (i - start) % columns] : [0, 0],
+  );
+  const n = labels.length;
   const pass = yield* reading.pass([]);
   const found = heads.map((count) => Array(count).fill(null));
   for (const { layer, call } of layersOf(reading, pass)) {
     if (!call) continue;
     const maps = pass.patterns(call.kind, layer);
     const { distance } = analysis("patch_distances", {
-      maps: { shape: [call.heads, at.length, at.length], data: maps },
-      at: { shape: [at.length, 2], data: at.flat() },
+      maps: { shape: [call.heads, n, n], data: maps },
+      at: { shape: [n, 2], data: at },
       patches: Float32Array.from(patches),
     });
-    found[layer] = Array.from(distance.data, (x) => (Number.isNaN(x) ? null : x));
+    found[layer] = Array.from(distance.data, (x) =>
+      Number.isNaN(x) ? null : Number(x.toFixed(1)),
+    );
     yield null;
   }
   return found;
 }
 
-/** How edits change the answer. @param {Reading} reading @param {{edits: any[], pool: number[]}} given */
-export function* answerChange(reading, { edits, pool }) {
+/** How edits change the answer. @param {Reading} reading @param {any[]} edits @param {number[]} pool */
+export function* answerChange(reading, edits, pool) {
   const clean = yield* reading.pass([]);
   return changeOf(reading, clean, yield* reading.pass(edits), pool);
 }
 
-/** Size of the change when each head of a layer is ablated alone. @param {Reading} reading @param {{layer: number, heads: number, pool: number[]}} given */
-export function* answerChanges(reading, { layer, heads, pool }) {
+/** Size of the change when each head of a layer is ablated alone. @param {Reading} reading @param {number} layer @param {number} heads @param {number[]} pool */
+export function* answerChanges(reading, layer, heads, pool) {
   const clean = yield* reading.pass([]);
   const sizes = [];
   for (let head = 0; head < heads; head++) {

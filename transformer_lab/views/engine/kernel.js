@@ -31,6 +31,9 @@ export const RUNS = { sum: 0, squares: 1, largest: 2 };
 export const SOFT = { softmax: 0, safe: 1, log: 2 };
 export const ZIPS = { add: 0, sub: 1, mul: 2, div: 3, maximum: 4, minimum: 5 };
 
+/** Up to a multiple of 16; n may be beyond 32 bits, in a graph that somebody has changed. */
+const rounded = (n) => Math.ceil(n / 16) * 16;
+
 /** A heap of 32-bit floats, addressed by offset; freed blocks are reused. */
 export class NumberHeap {
   /** @param {boolean} [wasm] false: run as if WebAssembly were refused */
@@ -54,7 +57,7 @@ export class NumberHeap {
 
   /** @param {number} n how many numbers @returns {number} offset of the first */
   take(n) {
-    const size = (n + 15) & ~15;
+    const size = rounded(n);
     const again = this.free.get(size)?.pop();
     if (again !== undefined) {
       this.idle -= size;
@@ -102,7 +105,7 @@ export class NumberHeap {
 
   /** @param {number} at @param {number} n */
   give(at, n) {
-    const size = (n + 15) & ~15;
+    const size = rounded(n);
     this.idle += size;
     const places = this.free.get(size);
     if (places) places.push(at);

@@ -39,6 +39,8 @@ import {
  * @typedef {(on: Workspace, args: any[], named: Record<string, any>) => any} Operation
  */
 
+const MASKED = -1e30; // scores at most this large count for nothing
+
 // ---- elementwise --------------------------------------------------------------------------------
 
 /** @param {Workspace} on @param {Tensor} x @param {(v: number) => number} f @param {string} [type] @param {number} [compiled] of MAPS */
@@ -296,6 +298,17 @@ function ordered(on, x, axis, k, order) {
   return [values, places].map((t) =>
     on.view(t, t.shape.with(axisOf(axis, t.shape.length), k), t.strides),
   );
+}
+
+/** The indices of the k largest, if that does not depend on how equal numbers are ordered. @param {Float32Array} run @param {number} k */
+function selected(run, k) {
+  const best = likeliest(run, k);
+  const least = run[best[k - 1]];
+  if (least > MASKED && run.reduce((n, x) => n + Number(x >= least), 0) > k)
+    throw new Error(
+      `the model selects ${k} of several equal scores here, and PyTorch does not say which of them it takes`,
+    );
+  return best;
 }
 
 /** The indices of a run's numbers in order. @param {boolean} down */
@@ -630,6 +643,8 @@ export const OPERATIONS = {
   sort: (on, [x, axis = -1, down = false]) =>
     ordered(on, x, axis, x.shape[axisOf(axis, x.shape.length)], sorted(down)),
   topk: (on, [x, k, axis = -1]) => ordered(on, x, axis, k, (run) => likeliest(run, k)),
+  "transformer_lab.topk": (on, [x, k, axis = -1]) =>
+    ordered(on, x, axis, k, (run) => selected(run, k)),
   native_layer_norm: normOfRows,
 
   mm: (on, [x, w]) => product(on, x, w),

@@ -109,9 +109,18 @@ export function embedded(on, [table, ids]) {
   const rows = on.whole(ids);
   const d = table.shape[1];
   const y = on.tensor([...ids.shape, d]);
-  for (let i = 0, n = countOf(ids.shape); i < n; i++)
-    on.row(table, on.heap.f[rows.at + i], y.at + i * d);
+  for (let i = 0, n = countOf(ids.shape); i < n; i++) {
+    const id = on.heap.f[rows.at + i];
+    if (!(id >= 0 && id < table.shape[0]))
+      throw new Error(`${id} is outside the ${table.shape[0]} rows of an embedding of this model`);
+    on.row(table, id, y.at + i * d);
+  }
   return y;
+}
+
+function noMask(indices) {
+  if (indices.some((index) => index?.type === "bool"))
+    throw new Error("the engine of this page selects by no mask");
 }
 
 /** x[i, j, …] with tensors of indices for some axes. @type {Operation} */
@@ -119,8 +128,7 @@ export function indexed(on, [x, indices]) {
   const given = indices
     .map((index, axis) => ({ index, axis }))
     .filter(({ index }) => index !== null);
-  if (given.some(({ index }) => index.type === "bool"))
-    throw new Error("the engine of this page selects by no mask");
+  noMask(indices);
   const shape = given.reduce(
     (s, { index }) => broadcast(s, index.shape),
     /** @type {number[]} */ ([]),
@@ -216,6 +224,12 @@ export function slicePut(on, [x, part, axis = 0, from = null, to = null, step = 
 
 /** x with values at indices of its first axes. @type {Operation} */
 export function indexPut(on, [x, indices, values, accumulate = false]) {
+  const [mask] = indices;
+  if (mask?.type === "bool" && indices.length === 1 && countOf(values.shape) === 1) {
+    const at = (list, other) => x.shape.map((_, i) => list[i] ?? other);
+    return where(on, [on.view(mask, at(mask.shape, 1), at(mask.strides, 0)), values, x], {});
+  }
+  noMask(indices);
   const y = on.fresh(x);
   const shape = indices.reduce(
     (s, index) => broadcast(s, index.shape),
@@ -244,8 +258,14 @@ export function counted(on, [x, bins = 100, low = 0, high = 0]) {
   const y = on.filled([bins], 0);
   const from = on.whole(x);
   const f = on.heap.f;
-  for (let i = 0, n = countOf(x.shape); i < n; i++) {
-    const v = f[from.at + i];
+  const numbers = f.subarray(from.at, from.at + countOf(x.shape));
+  if (low === high)
+    [low, high] = [
+      numbers.reduce((a, b) => Math.min(a, b)),
+      numbers.reduce((a, b) => Math.max(a, b)),
+    ];
+  if (low === high) [low, high] = [low - 1, high + 1];
+  for (const v of numbers) {
     if (v >= low && v <= high)
       f[y.at + Math.min(bins - 1, Math.floor(((v - low) / (high - low)) * bins))]++;
   }

@@ -5,14 +5,16 @@ import { analysis } from "./analyses.js";
 import { partOf, valuesOf } from "./attention.js";
 import { logitLens } from "./predictions.js";
 import { rowScores } from "./scores.js";
+import { likeliest } from "./tensors.js";
 
+const SHOWN_KEYS = 14;
 const ALIKE = 1e-4; // tolerance for treating two vectors as equal, relative to their length
 
 /**
  * @typedef {{kind: string, layer: number, head: number, position: number} & ReturnType<typeof walked>} Steps
  *   like `BlockSteps` of circuits/block_walk.py, with their `walk_facts`
  * @typedef {{id: number, probability: number}} Likely
- * @typedef {{lens: Likely[], final: Likely[], without: number, why: string}} Answers predictions
+ * @typedef {{lens: Likely[], final: Likely[], without: number | null, why: string}} Answers predictions
  *   from the stream after the block, those of the model, and the probability of its first answer
  *   with the head ablated
  */
@@ -71,20 +73,7 @@ function walked({ scale, softcap, nothing, ...row }, { norm, mlp_norm, after, ..
     ? Array.from(weights, (_, i) => parts.data.subarray(i * z.length, (i + 1) * z.length))
     : [];
   /** @type {Record<string, any>} */
-  const numbers = {
-    ...row,
-    ...sums,
-    z_head: z,
-    shares: shares.data,
-    parts: each,
-    uncrossed: sums.cross ? null : sums.middle,
-  };
-  const lengths = Object.entries(numbers)
-    .filter(([, x]) => x?.length && typeof x[0] === "number")
-    .map(([name, x]) => [
-      `${name}_length`,
-      analysis("lengths", { x: { shape: [1, x.length], data: x } }).length.data[0],
-    ]);
+  const numbers = { ...row, ...sums, shares: shares.data, parts: each };
   const scalars = Object.entries(facts).map(([name, one]) => [name, one.data[0]]);
   return {
     scale,
@@ -94,7 +83,7 @@ function walked({ scale, softcap, nothing, ...row }, { norm, mlp_norm, after, ..
     mlp_norm,
     after,
     numbers,
-    facts: /** @type {Record<string, number>} */ (Object.fromEntries([...lengths, ...scalars])),
+    facts: /** @type {Record<string, number>} */ (Object.fromEntries(scalars)),
   };
 }
 
@@ -175,7 +164,7 @@ function summed(pass, parts, kind, layer, position) {
 /** Predictions from the stream after the block, and those of the model. */
 function* answersOf(reading, pass, { kind, layer, head, position, k }) {
   const { model } = pass;
-  const none = (why) => ({ lens: [], final: [], without: 0, why });
+  const none = (why) => ({ lens: [], final: [], without: null, why });
   if (kind !== model.defaultKind)
     return none("the encoder of an encoder-decoder predicts no tokens");
   if (!model.weights.head) return none(`${reading.text.name} has no head that predicts tokens`);
@@ -201,4 +190,22 @@ const rowOf = (x, row) => x.data.subarray(row * x.columns, (row + 1) * x.columns
 /** Whether two vectors are equal up to rounding. @param {Float32Array} a @param {Float32Array} b */
 function alike(a, b) {
   return Boolean(analysis("alike", { x: a, y: b, room: ALIKE }).alike.data[0]);
+}
+
+/** A walk as data.py packs it. @param {Steps} steps @param {Record<string, any>} predictions */
+export function packed({ numbers, facts, ...steps }, predictions) {
+  const { values: _, ...every } = numbers;
+  const shown = likeliest(every.weights, SHOWN_KEYS).sort((a, b) => a - b);
+  for (const name of ["keys", "parts"]) every[name] = shown.map((key) => every[name][key]);
+  const names = Object.keys(every).filter((name) => every[name]);
+  const kept = names.sort().map((name) => [name, every[name]]);
+  const rows = kept.map(([, x]) => (typeof x[0] === "number" ? [x] : x));
+  const sizes = kept.map(([name, x], i) => [
+    name,
+    rows[i][0] === x ? [x.length] : [x.length, x[0].length],
+  ]);
+  return {
+    info: { ...steps, ...facts, ...predictions, shown, sizes: Object.fromEntries(sizes) },
+    numbers: rows.flat(),
+  };
 }

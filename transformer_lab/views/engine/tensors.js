@@ -25,6 +25,17 @@ export function stacked(x, y) {
   return both;
 }
 
+/** Put the columns of each head of x and of y side by side. @param {Matrix} x @param {Matrix} y @param {number} heads */
+export function beside(x, y, heads) {
+  const both = matrix(x.rows, x.columns + y.columns);
+  const [left, width] = [x.columns / heads, both.columns / heads];
+  for (let i = 0; i < x.rows * heads; i++) {
+    both.data.set(x.data.subarray(i * left, (i + 1) * left), i * width);
+    both.data.set(y.data.subarray(i * (width - left), (i + 1) * (width - left)), i * width + left);
+  }
+  return both;
+}
+
 /** Turn scores into weights, in place: e^score over their sum; a row of −∞ becomes 0. @param {Float32Array} row @param {number} [sink] the score of an additional column, which is not returned */
 export function softmax(row, sink = -Infinity) {
   let top = sink;

@@ -21,6 +21,9 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
  * @property {number} checksum of the weights, CRC-32
  * @property {any} tokenizer of tokenizer.json
  * @property {any} [targetTokenizer] of an encoder-decoder with two vocabularies
+ * @property {number[]} ends tokens after which the model writes no more
+ * @property {number[]} [starts] tokens that an encoder-decoder's own answer begins with
+ * @property {import("./verified.js").Check} [check] what PyTorch answers with these weights
  */
 
 export class TextModel {
@@ -34,8 +37,12 @@ export class TextModel {
     checksum,
     tokenizer,
     targetTokenizer = null,
+    ends,
+    starts = [],
   }) {
     this.name = name;
+    this.ends = new Set(ends);
+    this.starts = starts;
     this.model = new GraphModel(config, graph, readSafetensors(weights, checksum), analyses);
     this.tokenizer = tokenizerOf(tokenizer);
     this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
@@ -75,34 +82,38 @@ export class TextModel {
     }
     const ids = tokenizer.encode(text);
     if (!ids.length) throw new Error(`${name} is empty; type at least one word`);
-    if (ids.length > this.longest)
+    if (ids.length > this.longest) {
+      this.model.checkLength(ids.length, this.model.both && name === "target" ? name : "tokens");
       throw new Error(
         `${name} has ${ids.length} tokens but ${this.name} reads at most ${this.longest}; shorten it`,
       );
+    }
     return ids;
   }
 
   /**
-   * The decoder's input: its start token and then the target or, without one, what the model
-   * generates.
+   * The decoder's input, as in text_model.py: its start token and then the target or, without one,
+   * what the model generates.
    * @param {number[]} ids
    * @param {string | null} target
    * @param {any[]} [edits]
    * @returns {Generator<number | null, number[]>}
    */
   *targetIds(ids, target, edits = []) {
-    const { bos, eos, pad } = this.targetTokenizer.ids;
+    const { eos, pad } = this.targetTokenizer.ids;
+    const { starts, ends } = this;
     let written;
     if (target === null) {
-      const most = Math.min(this.longest, ANSWER) - 1;
-      written = yield* writing(this.model, { tokens: ids, target: [bos] }, most, { eos, edits });
-      if (written[0] === bos) written = written.slice(1);
+      const most = Math.min(this.longest, ANSWER) - starts.length;
+      const inputs = { tokens: ids, target: starts };
+      written = yield* writing(this.model, inputs, most, { ends, edits });
+      written = [...starts.slice(1), ...written];
     } else {
       written = this.#encode("target", target, this.targetTokenizer);
     }
     while (written.length && [eos, pad].includes(written[written.length - 1]))
       written = written.slice(0, -1);
-    return [bos, ...written];
+    return [starts[0], ...written];
   }
 
   /**
@@ -128,9 +139,11 @@ export class TextModel {
       throw new Error(
         `n must be at least 1 and at most ${room}, the tokens left in the context, got ${n}`,
       );
-    const { eos } = this.targetTokenizer.ids;
-    const written = yield* writing(this.model, inputs, n, { eos, edits, sampling, ...more });
-    return written[written.length - 1] === eos ? written.slice(0, -1) : written;
+    const { ends } = this;
+    const written = yield* writing(this.model, inputs, n, { ends, edits, sampling, ...more });
+    return written[written.length - 1] === this.targetTokenizer.ids.eos
+      ? written.slice(0, -1)
+      : written;
   }
 
   /** Positions with a prediction: every token of a decoder, the masks of an encoder, none without a head. @param {import("./pass.js").Inputs} inputs */

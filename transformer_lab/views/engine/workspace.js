@@ -14,6 +14,8 @@ import { matrix } from "./tensors.js";
  * @property {Float32Array} [scale]
  */
 
+const MOST = 2 ** 31; // numbers of a view
+
 /** Tensors of one heap; those that an operation creates but does not return are freed after it. */
 export class Workspace {
   constructor(wasm = true) {
@@ -38,6 +40,8 @@ export class Workspace {
 
   /** The same numbers with another shape. @param {Tensor} x @param {number[]} shape @param {number[]} strides @param {number} [at] @returns {Tensor} */
   view(x, shape, strides, at = x.at) {
+    if (!(countOf(shape) <= MOST))
+      throw new Error(`a graph of this page reads a tensor of [${shape}], which is too large`);
     x.store.uses++;
     return this.#made({ ...x, at, shape, strides });
   }

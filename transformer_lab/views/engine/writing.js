@@ -77,7 +77,7 @@ function taker(options) {
  *   and the tokens generated so far
  * @param {number} most
  * @param {object} options
- * @param {number | null} [options.eos] the token that ends a text; it is returned too
+ * @param {Set<number>} [options.ends] tokens that end a text; the one that does is returned too
  * @param {any[]} [options.edits]
  * @param {(source: any) => import("./pass.js").Pass} [options.read]
  * @param {() => Generator<null, import("./pass.js").Pass>} [options.first] the pass over the
@@ -90,7 +90,7 @@ export function* writing(
   model,
   inputs,
   most,
-  { eos = null, edits = [], read, first, sampling = {} },
+  { ends = new Set(), edits = [], read, first, sampling = {} },
 ) {
   if (model.config.kind === "encoder")
     throw new Error("an encoder cannot generate text; use a decoder or an encoder-decoder");
@@ -111,7 +111,7 @@ export function* writing(
     const token = take(pass.logits([ids.length - 1]).data);
     written.push(token);
     yield token;
-    if (token === eos) break;
+    if (ends.has(token)) break;
   }
   return written;
 }

@@ -2,21 +2,23 @@
 // page's engine, and sets the traits that view.py and written.py would set. Everything else goes to
 // the page's own model.
 
-import { made } from "./edits.js";
+import { described, editsOf } from "./edits.js";
 import { outcomeSentence, partsAt, runCode, sayExplorer, subjectOf } from "./prose.js";
 import { ifOff, withoutHead } from "../shared/map_sentences.js";
 import { outcomeOf, readingOf } from "./reading.js";
 import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
-import { carriesModel, everyHead, PageModel } from "../pages/page_model.js";
+import { everyHead, PageModel } from "../pages/page_model.js";
+import { standsFor } from "../pages/text_page.js";
 import { afterPaint } from "../shared/dom.js";
 import { Superseded } from "../shared/requests.js";
 
 /** The model of a view: a Kernel if its page carries a model, otherwise the given one, which uses a Kernel when Python does not answer. @param {any} model @param {AbortSignal} signal */
-export function alive(model, signal) {
-  if (carriesModel(model)) return new Kernel(model, signal);
-  model.substitute?.({ Kernel, answers: ({ type }) => STANDS_FOR.includes(type), state: stateOf });
-  return model;
-}
+export const alive = (model, signal) =>
+  standsFor(model, signal, {
+    Kernel,
+    answers: ({ type }) => STANDS_FOR.includes(type),
+    state: stateOf,
+  });
 
 /** Everything that determines what is on view, as a message to Python. @param {any} kernel @param {any} over */
 function stateOf({ reading, wished, isBoth }, over) {
@@ -67,7 +69,7 @@ class Kernel extends PageModel {
     this.effects = new Map([[this.#facts, page.get("_effects")]]);
     this.engine.then(
       () => (this.ready = true),
-      (error) => this.#failed(error),
+      () => this.page.set("_stamp", this.page.get("_stamp") + 1), // PageModel reports it
     );
   }
 
@@ -97,19 +99,6 @@ class Kernel extends PageModel {
     this.at = null;
     await this.ask({ ask: "read", text, masked, ids: plain, target: this.isBoth ? target : null });
     this.at = name;
-  }
-
-  #failed(error) {
-    if (this.signal.aborted) return;
-    const sentence = `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}`.replace(
-      /\.?$/,
-      ".",
-    );
-    this.page.set(
-      "_note",
-      sayExplorer("what_was_saved_is", { note: this.page.get("_note"), sentence }).trim(),
-    );
-    this.page.set("_stamp", this.page.get("_stamp") + 1);
   }
 
   // ---- what is on view --------------------------------------------------------------------------------
@@ -154,7 +143,7 @@ class Kernel extends PageModel {
       ({ words, position } = await this.#exactly(wanted, words, position));
       newWords = false; // positions named in edits stay valid
     }
-    const edits = wanted.edits ?? this.page.get("_edits");
+    const edits = described(wanted.edits ?? this.page.get("_edits"), this.page.get("_kinds"));
     const kept = newWords
       ? edits.filter(({ does, made: values }) => does !== "cut" && values.edit !== "kept")
       : edits;
@@ -201,7 +190,7 @@ class Kernel extends PageModel {
       );
     }
     const values = edits.map((edit) => edit.made);
-    const sent = edits.map((edit) => renamed(edit, about.patterns, kinds));
+    const sent = described(edits, kinds); // a cut names the tokens that are now at its ends
     const name = readingName(reading);
     const after = JSON.stringify([name, values]);
     const asked = this.ask({ ask: "predict", edits: values, position: place });
@@ -363,7 +352,7 @@ class Kernel extends PageModel {
 
   /** Like `write` of written.py. */
   async write({ n = 20, temperature = 0, top_k: topK = null, top_p: topP = null, seed = 0 }) {
-    const edits = this.page.get("_edits");
+    const edits = editsOf(this.page);
     const values = edits.map((edit) => edit.made);
     const start = this.reading.plain.length;
     const { plain: more, edited: other } = await this.of({
@@ -526,25 +515,6 @@ class Kernel extends PageModel {
         if (this.measuring === facts) this.measuring = null;
       });
   }
-}
-
-/** Rename a cut after the tokens that are now at its ends. @param {import("./edits.js").Edit} edit */
-function renamed(edit, patterns, kinds) {
-  const { does, kind, layer, head, query, key } = edit;
-  const sizes = kinds[kind];
-  if (does !== "cut" || !sizes) return edit;
-  const scope = head !== null ? "head" : layer !== null ? "layer" : "all";
-  const given = { layer, head, query, key };
-  const place = Object.fromEntries(Object.entries(given).filter(([, one]) => one !== null));
-  const ends = ["query", "key"].filter((end) => given[end] !== null).join("-");
-  const names = {
-    query: sizes.query_tokens[query ?? 0] ?? String(query),
-    key: sizes.key_tokens[key ?? 0] ?? String(key),
-  };
-  const again = patterns[`cut/${kind}/${scope}/${ends}`]
-    ? made(patterns, `cut/${kind}/${scope}/${ends}`, /** @type {any} */ (place), names)
-    : edit;
-  return { ...edit, words: again.words, subject: again.subject };
 }
 
 /** @type {Record<string, (kernel: Kernel, message: any) => Promise<any>>} */

@@ -1,8 +1,10 @@
 // The headline of an Explorer: an invitation until something is edited, then what the edits do; below it
 // what the head attends to.
 
+import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { prose } from "../shared/prose.js";
+import { sayExplorer } from "./prose.js";
 
 const DISTANCE = /^(.*\S) (Overall change: [^.]*\(KL [^)]+\))\.( .*)?$/s; // as in messages.json
 
@@ -15,15 +17,32 @@ export function withoutDistance(sentence) {
 }
 
 export class Answer {
-  /** @param {HTMLElement} sentence what the chosen head attends to */
-  constructor(sentence) {
+  /**
+   * @param {HTMLElement} sentence what the chosen head attends to
+   * @param {(needed: boolean) => void} guessed called when the reader has answered the headline's question
+   */
+  constructor(sentence, guessed) {
     this.effect = element("p.tl-first#effect", { role: "status", "aria-live": "polite" });
-    this.root = element("div.tl-answer", this.effect, sentence);
+    this.guess = element(
+      "span.tl-guess#guess",
+      { role: "group", "aria-label": sayExplorer("your_guess"), hidden: true },
+      element("span.tl-quiet", { "aria-hidden": "true" }, sayExplorer("your_guess")),
+      [true, false].map((needed) =>
+        button(
+          sayExplorer("guess", { needed }),
+          `guess-${needed ? "yes" : "no"}`,
+          sayExplorer("then_see"),
+          () => guessed(needed),
+        ),
+      ),
+    );
+    this.root = element("div.tl-answer", this.effect, this.guess, sentence);
     this.effect.hidden = true;
   }
 
-  /** @param {string} text @param {import("../shared/prose.js").HeadPlace} here the chosen head */
-  show(text, here) {
+  /** @param {string} text @param {import("../shared/prose.js").HeadPlace} here the chosen head @param {string} verdict before it: whether the prediction needs the head @param {boolean} asks whether the text is a question */
+  show(text, here, verdict, asks) {
+    this.guess.hidden = !asks;
     const key = JSON.stringify([text, here]);
     if (this.key !== key) {
       this.key = key;
@@ -36,6 +55,8 @@ export class Answer {
       );
     }
     this.effect.hidden = !text;
+    if (verdict) this.effect.dataset.verdict = verdict;
+    else delete this.effect.dataset.verdict;
     this.root.classList.toggle("tl-two-answers", Boolean(text));
   }
 }

@@ -1,7 +1,6 @@
 // The fields of an Explorer: what the model reads, and what it writes.
 
 import { button } from "../shared/controls.js";
-import { showsAllTools } from "./entrance.js";
 import { afterPaint, byTouch, element, tokenElement } from "../shared/dom.js";
 import { Task } from "../shared/task.js";
 import { growArea, runByEnter, fieldText, weightsLine } from "../pages/ask_row.js";
@@ -12,34 +11,28 @@ const SEEN_LINES = { few: 5, all: 3 }; // a longer text scrolls in its field
 export class AskPanel {
   /**
    * @param {import("./state.js").ExplorerState} state
-   * @param {boolean} live whether Python can run another text
    * @param {{run: ConstructorParameters<typeof Task>[1], actions: HTMLElement}} does actions:
    *   buttons to copy and save
    */
-  constructor(state, live, does) {
+  constructor(state, does) {
     this.state = state;
-    this.live = live;
     const { about } = state;
     this.text = element("textarea.tl-text#text", {
       rows: 1,
       spellcheck: "false",
       "aria-label": sayExplorer("text_that_the_model"),
-      readonly: !live,
       maxlength: 100_000,
-      title: live ? sayExplorer("type_a_text_press") : undefined,
     });
     this.target = element("textarea.tl-text#target", {
       rows: 1,
       spellcheck: "false",
       "aria-label": sayExplorer("what_it_writes_empty"),
-      readonly: !live,
       maxlength: 100_000,
     });
     this.run = button(sayExplorer("run"), "run", sayExplorer("run_the_model_on"), () => {});
     this.reading = new Task(this.run, does.run, () => this.reading.label(sayExplorer("run")));
     this.run.classList.add("tl-main");
-    this.run.hidden = !live;
-    this.snapshot = element("span.tl-quiet#snapshot", { hidden: live }, sayExplorer("read_only"));
+    this.snapshot = element("span.tl-quiet#snapshot", sayExplorer("read_only"));
     this.whose = element("span.tl-quiet.tl-whose#whose");
     const title = about.caution
       ? state.model.get("_title").replace(`${about.caution} · `, "")
@@ -72,6 +65,7 @@ export class AskPanel {
       does.actions,
       this.reading.root,
     );
+    this.allow();
     this.wide = 0;
     new ResizeObserver(([{ contentRect }]) => {
       if (contentRect.width !== this.wide) this.fit(); // lines break elsewhere
@@ -136,7 +130,7 @@ export class AskPanel {
     const own = this.state.about.own_target && this.#typedTarget === target;
     this.whose.textContent = own
       ? sayExplorer("its_own_answer")
-      : this.live
+      : this.state.live
         ? sayExplorer("yours_empty_it_for")
         : sayExplorer("given");
     const said = [this.state.about.unread, this.#endsInSpace && sayExplorer("ends_in_space")];
@@ -157,11 +151,13 @@ export class AskPanel {
     );
   }
 
-  /** Whether another text can be run. @param {boolean} live */
-  allow(live) {
-    this.live = live;
+  /** Allow another text, or say why there can be none. */
+  allow() {
+    const { live } = this.state;
     this.text.readOnly = this.target.readOnly = this.run.hidden = !live;
     this.snapshot.hidden = live;
+    this.text.title = this.state.whyNot("text") || sayExplorer("type_a_text_press");
+    this.target.title = this.snapshot.title = this.state.whyNot("text");
   }
 
   /** Fill the fields with the text and the target that were run. */
@@ -181,7 +177,7 @@ export class AskPanel {
   }
 
   #grow(area) {
-    const most = SEEN_LINES[showsAllTools(this.state.options) ? "all" : "few"];
+    const most = SEEN_LINES[this.state.allTools ? "all" : "few"];
     growArea(area, this.targetField.hidden ? most : most - 1); // two fields in a row have less
   }
 }

@@ -1,12 +1,21 @@
-// Edits as Python sends them, each with words, code and an id: which heads are off, and which edges
-// are cut. Only edits.py knows what each kind of edit does.
+// Edits for readers: their words, which are the same, which heads are off, and which edges are cut.
+
+import { withoutHead } from "../shared/map_sentences.js";
+import { editCode } from "../shared/scene.js";
+import { sayExplorer } from "./prose.js";
 
 /**
- * @typedef {object} Edit
+ * @typedef {object} Given an edit as Python sends it, and as it is sent to Python
+ * @property {{edit: string} & Record<string, any>} made for Python's `edit_from_dict`
+ * @property {string} code the Python that makes it
+ * @property {string} what Python's description, for an edit that has no words here
+ *
+ * @typedef {Given & Shown} Edit
+ *
+ * @typedef {object} Shown
  * @property {string} id edits with the same one are the same
  * @property {string} words for readers
  * @property {string} subject the beginning of a sentence about it alone
- * @property {string} code the Python that makes it
  * @property {"off" | "cut" | "other"} does
  * @property {string} kind
  * @property {number | null} layer null: all
@@ -14,7 +23,6 @@
  * @property {number | null} query of an edge that is cut
  * @property {number | null} key
  * @property {string | null} alone kind/layer/head, if it switches off a single head
- * @property {object} made for Python
  *
  * @typedef {{kind: string, layer: number, head: number}} HeadPlace
  * @typedef {{query: number | null, key: number | null}} EdgePlace
@@ -38,44 +46,77 @@ export const headOff = (edits, place) =>
 export const headTouched = (edits, place) =>
   edits.some((edit) => edit.does !== "off" && reaches(edit, place));
 
+const DOES = { ablate: "off", knock_out: "cut" };
+const OF_HEADS = ["edit", "layer", "head", "kind"]; // what switching whole heads off names
+
 /**
- * Make an edit: one of Python's patterns with a place filled in.
- * @param {Record<string, any>} patterns
- * @param {string} name
- * @param {Record<string, number>} place
- * @param {Record<string, string>} names of the tokens, in its words
- * @returns {Edit}
+ * Edits as they are shown; those that are shown already, again, for the tokens of another text.
+ * @param {Given[]} edits
+ * @param {Record<string, any>} kinds
+ * @returns {Edit[]}
  */
-export function made(patterns, name, place, names = {}) {
-  const slots = Object.entries(patterns.slots).map(([slot, number]) => [slot, String(number)]);
-  const put = (value, values) => {
-    if (typeof value === "number")
-      return place[slots.find(([, number]) => number === String(value))?.[0] ?? ""] ?? value;
-    if (typeof value === "string")
-      return slots.reduce(
-        (text, [slot, number]) =>
-          text.replaceAll(number, () => String(values[slot] ?? place[slot])),
-        value,
-      );
-    if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(
-      Object.entries(value).map(([key, part]) => [
-        key,
-        put(part, key === "words" || key === "subject" ? { ...place, ...names } : place),
-      ]),
-    );
-  };
-  return put(patterns[name], place);
+export const described = (edits, kinds) =>
+  edits.map((given) => {
+    const { made, what = "" } = given;
+    const { edit: name, layer = null, head = null, query = null, key = null } = made;
+    const kind = made.kind ?? usualKind(kinds);
+    const several = Object.keys(kinds).length > 1;
+    const whole = name === "ablate" && Object.keys(made).every((part) => OF_HEADS.includes(part));
+    const single = whole && layer !== null && head !== null;
+    const token = (names, at) => (at === null ? null : (names[at] ?? String(at)));
+    const values = {
+      does: name === "knock_out" && !kinds[kind] ? "other" : name,
+      ...{ what, layer, head, side: several ? `${kind} ` : "" },
+      mean: made.value === "mean",
+      by: String(Number((made.by ?? 1).toPrecision(6))),
+      part: made.part ?? "attention",
+      expert: made.expert ?? null,
+      query: token(kinds[kind]?.query_tokens ?? [], query),
+      key: token(kinds[kind]?.key_tokens ?? [], key),
+    };
+    return {
+      ...given,
+      id: JSON.stringify(Object.entries({ ...made, kind }).sort()),
+      words: sayExplorer("edit_words", values),
+      subject: single
+        ? withoutHead({ kind, layer, head }, several)
+        : sayExplorer("edit_subject", values),
+      does: /** @type {Edit["does"]} */ (DOES[name] ?? "other"),
+      ...{ kind, layer, head, query, key },
+      alone: single ? `${kind}/${layer}/${head}` : null,
+    };
+  });
+
+const usualKind = (kinds) => ("decoder" in kinds ? "decoder" : Object.keys(kinds)[0]);
+
+/** @type {WeakMap<Given[], {kinds: any, edits: Edit[]}>} */
+const shown = new WeakMap();
+
+/** The edits in force, or others that Python has sent. @param {any} model @param {Given[]} [given] @returns {Edit[]} */
+export function editsOf(model, given = model.get("_edits")) {
+  const kinds = model.get("_kinds");
+  if (shown.get(given)?.kinds !== kinds)
+    shown.set(given, { kinds, edits: described(given, kinds) });
+  return /** @type {any} */ (shown.get(given)).edits;
+}
+
+/** An edit that a reader makes. @param {Record<string, any>} made @param {Record<string, any>} kinds */
+function byHand({ kind, ...made }, kinds) {
+  const values = kind === usualKind(kinds) ? made : { ...made, kind };
+  const { edit, ...given } = values;
+  const what = edit === "skip" ? sayExplorer("skipped", { kind: null, ...given }) : "";
+  const code = editCode(/** @type {any} */ (values));
+  return described([{ made: /** @type {any} */ (values), code, what }], kinds)[0];
 }
 
 /**
  * Switch heads off, or on again if all of them are off.
  * @param {Edit[]} edits
  * @param {HeadPlace[]} places
- * @param {Record<string, any>} patterns
+ * @param {Record<string, any>} kinds
  * @returns {Edit[]}
  */
-export function toggleHeads(edits, places, patterns) {
+export function toggleHeads(edits, places, kinds) {
   const single = (edit, { kind, layer, head }) =>
     edit.does === "off" && edit.kind === kind && edit.layer === layer && edit.head === head;
   if (places.every((place) => headOff(edits, place))) {
@@ -83,7 +124,7 @@ export function toggleHeads(edits, places, patterns) {
   }
   const added = places
     .filter((place) => !headOff(edits, place))
-    .map(({ kind, layer, head }) => made(patterns, `off/${kind}`, { layer, head }));
+    .map(({ kind, layer, head }) => byHand({ edit: "ablate", layer, head, kind }, kinds));
   return [...edits, ...added];
 }
 
@@ -93,35 +134,30 @@ export function toggleHeads(edits, places, patterns) {
  * @param {HeadPlace} place
  * @param {EdgePlace} edge
  * @param {"head" | "layer" | "all"} scope
- * @param {Record<string, any>} patterns
- * @param {{query_tokens: string[], key_tokens: string[]}} tokens
+ * @param {Record<string, any>} kinds
  * @returns {Edit[]}
  */
-export function toggleCut(edits, place, edge, scope, patterns, tokens) {
-  const { query, key } = edge;
-  const ends = ["query", "key"].filter((end) => edge[end] !== null).join("-");
-  const names = {
-    query: tokens.query_tokens[query ?? 0] ?? String(query),
-    key: tokens.key_tokens[key ?? 0] ?? String(key),
-  };
-  const at = {
-    layer: place.layer,
-    head: place.head,
+export function toggleCut(edits, { kind, layer, head }, { query, key }, scope, kinds) {
+  const cut = {
+    edit: "knock_out",
+    ...(scope === "all" ? {} : { layer }),
+    ...(scope === "head" ? { head } : {}),
     ...(query === null ? {} : { query }),
     ...(key === null ? {} : { key }),
+    kind,
   };
-  return toggled(edits, made(patterns, `cut/${place.kind}/${scope}/${ends}`, at, names));
+  return toggled(edits, byHand(cut, kinds));
 }
 
 /**
  * Skip an expert, or undo that.
  * @param {Edit[]} edits
  * @param {{kind: string, layer: number, expert: number}} place
- * @param {Record<string, any>} patterns
+ * @param {Record<string, any>} kinds
  * @returns {Edit[]}
  */
-export const toggleExpert = (edits, { kind, layer, expert }, patterns) =>
-  toggled(edits, made(patterns, `expert/${kind}`, { layer, expert }));
+export const toggleExpert = (edits, { kind, layer, expert }, kinds) =>
+  toggled(edits, byHand({ edit: "skip", layer, part: "mlp", expert, kind }, kinds));
 
 /** Add an edit, or remove it if it is there. @param {Edit[]} edits @param {Edit} one */
 function toggled(edits, one) {

@@ -14,31 +14,17 @@ import { sayExplorer } from "./prose.js";
  * @property {() => void} left called when the control that had the focus is gone
  */
 
-/**
- * What can be done, in one sentence; "" if there is nothing to add.
- * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} stored whether another line says what needs a kernel
- */
-export const lead = (live, effects, edited, stored) => {
-  if (edited) return live || stored ? "" : sayExplorer("continuing_the_text_needs");
-  const can =
-    live || effects ? [sayExplorer("none_yet_switch_a")] : stored ? [sayExplorer("none_yet")] : [];
-  if (live || stored) return can.join("");
-  return [
-    ...can,
-    sayExplorer("edges_continuing_the_text", {
-      part: effects ? sayExplorer("cutting") : sayExplorer("none_yet_switching_heads"),
-    }),
-  ].join(" ");
-};
+/** The button that removes a chip. @param {string} part @param {string} title @param {string} why it cannot be pressed, or "" @param {() => void} press */
+const remover = (part, title, why, press) =>
+  Object.assign(button("×", part, title, press), { disabled: Boolean(why), title: why || title });
 
 /** Mark a button as disabled, or not, without losing the focus. @param {HTMLElement} made @param {boolean} on */
 const usable = (made, on) => made.setAttribute("aria-disabled", String(!on));
 
 export class EditsPanel {
-  /** @param {import("./state.js").ExplorerState} state @param {boolean} live @param {DoesEdits} does */
-  constructor(state, live, does) {
+  /** @param {import("./state.js").ExplorerState} state @param {DoesEdits} does */
+  constructor(state, does) {
     this.state = state;
-    this.live = live;
     this.does = does;
     /** @type {import("./edits.js").Edit[]} */
     this.edits = [];
@@ -73,16 +59,19 @@ export class EditsPanel {
     );
   }
 
-  /** @param {import("./edits.js").Edit[]} edits @param {import("./edits.js").Steps} steps @param {boolean} text whether an undo brings another text back */
-  show(edits, steps, text) {
+  /** @param {import("./runner.js").Runner} runner @param {import("./edits.js").Steps} steps @param {boolean} text whether an undo brings another text back */
+  show(runner, steps, text) {
+    const { edits } = runner;
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     const here = this.root.contains(focused);
     this.edits = edits;
     const { model, about } = this.state;
     const chips = edits.map((edit, i) => {
       const { words } = edit;
-      const remove = button("×", "remove-edit", sayExplorer("remove", { words }), () =>
-        this.does.change(edits.filter((_, at) => at !== i)),
+      const others = edits.filter((_, at) => at !== i);
+      const title = sayExplorer("remove", { words });
+      const remove = remover("remove-edit", title, runner.whyNot(others), () =>
+        this.does.change(others),
       );
       // Only a cut in a single head can be idle: one in several heads acts in the others.
       const idle =
@@ -107,16 +96,24 @@ export class EditsPanel {
       return element(
         "li.tl-edit-chip",
         element("bdi", sayExplorer("token_behind", { position, token })),
-        button("×", "remove-mask", sayExplorer("show_token_again", { position }), take),
+        remover(
+          "remove-mask",
+          sayExplorer("show_token_again", { position }),
+          this.state.whyNot("mask"),
+          take,
+        ),
       );
     });
     this.chips.replaceChildren(...masks, ...chips);
-    this.lead.textContent = lead(
-      this.live,
-      Boolean(about.effects),
-      chips.length + masks.length > 0,
-      Boolean(model.get("_carried")?.stays),
-    );
+    const edited = chips.length + masks.length > 0;
+    const able = !this.state.whyNot("off");
+    const stored = this.state.live || model.get("_carried")?.stays; // another line says what needs a kernel
+    this.lead.textContent = [
+      !edited && sayExplorer(able ? "none_yet_switch_a" : "none_yet"),
+      !stored && sayExplorer("more_needs", { edited, able }),
+    ]
+      .filter(Boolean)
+      .join(" ");
     this.lead.hidden = !this.lead.textContent;
     this.undo.textContent = text ? sayExplorer("undo_text") : "↶";
     this.undo.title = sayExplorer("undo", { text });
@@ -206,6 +203,8 @@ export class Tools {
     this.scope.set(options.scope ?? "head");
     this.scope.root.hidden = !cutting;
     this.modes.root.hidden = !edited;
+    for (const what of /** @type {const} */ (["off", "cut"]))
+      this.tools.able(what, this.state.whyNot(what));
     this.modes.set(options.map ?? "after");
   }
 }

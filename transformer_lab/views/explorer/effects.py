@@ -11,6 +11,7 @@ from ...files.waiting import waiting
 from ...training.usage import is_training
 from ..heads.heads import Place, name_of
 from ..pages.export import Block
+from ..shared.javascript import in_words
 from ..shared.map_sentences import if_off, long_time, without_head
 from .runs import Outcome, Reading, Runs
 
@@ -65,8 +66,9 @@ class HeadEffects:
             "token": row.token if row else None,
             "before": row.before if row else None,
             "after": row.after if row else None,
-            "sentence": effect.sentence(without_head(*place, several)),
-            "if_off": effect.sentence(if_off(*place, several)),  # for a head not switched off
+            "sentence": in_words(lambda: effect.sentence(without_head(*place, several))),
+            # For a head not switched off.
+            "if_off": in_words(lambda: effect.sentence(if_off(*place, several))),
         }
 
     def block(self, reading: Reading, place: Place, position: int) -> Block:

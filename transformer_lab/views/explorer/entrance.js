@@ -4,21 +4,16 @@
 import { button, headPlaces } from "../shared/controls.js";
 import { byTouch, element, listen, taken } from "../shared/dom.js";
 import { sayExplorer } from "./prose.js";
-import { prose } from "../shared/prose.js";
-import { remembered } from "../shared/remembered.js";
+import { sayProse } from "../shared/prose.js";
 
 const GAP = 8; // between a step of the tour and its subject
-const TOOLS = remembered("tools"); // "all" or "few", for every Explorer of this reader
-
-/** Whether a view shows all of its tools: as the reader chose here, or in the last Explorer. @param {Record<string, any>} options */
-export const showsAllTools = (options) => (options.tools ?? TOOLS.get() ?? "few") === "all";
 
 /**
  * @typedef {{label: string, text: string, layer?: number, head?: number}} Sample
  *
  * @typedef {object} EntranceDoes
  * @property {(sample: Sample) => void} sample
- * @property {() => void} tools called when other tools are shown
+ * @property {() => void} tools shows all tools, or few
  */
 
 export class Entrance {
@@ -26,25 +21,18 @@ export class Entrance {
   constructor(state, does) {
     this.state = state;
     this.does = does;
-    const { about, kinds } = state;
+    this.stopAt = 0; // the sample with the Tab stop
     const title = element(
       "p.tl-entrance-title",
       { role: "heading", "aria-level": 1 },
       sayExplorer("title"),
     );
-    const intro = element(
-      "p.tl-quiet",
-      prose(
-        sayExplorer("intro", {
-          shipped: Boolean(about.shipped),
-          kind: about.predicts ? about.kind : "none",
-          n: Object.values(kinds).flatMap(headPlaces).length,
-        }),
-      ),
-    );
+    this.n = Object.values(state.kinds).flatMap(headPlaces).length;
+    this.intro = element("p.tl-quiet");
     this.chips = element("span.tl-group#samples", {
       role: "group",
       "aria-label": sayExplorer("texts_to_try"),
+      keydown: (event) => this.#key(event),
     });
     this.tourButton = button(
       sayExplorer("take_the_tour"),
@@ -53,18 +41,40 @@ export class Entrance {
       () => this.tour.begin(this.tourButton),
     );
     this.tourButton.className = "tl-link";
-    this.toolsButton = button("", "all-tools", () => this.#toggle());
+    this.toolsButton = button("", "all-tools", does.tools);
     this.root = element(
       "header.tl-entrance",
       title,
-      intro,
+      this.intro,
       element("p.tl-samples", this.chips, this.tourButton),
     );
   }
 
-  /** Show a chip for each text, once the texts are known. @param {boolean} live whether another text can be run */
-  show(live) {
-    const samples = /** @type {Sample[]} */ (live ? (this.state.model.get("_samples") ?? []) : []);
+  /** The texts are one Tab stop: arrows go from one to another. @param {KeyboardEvent} event */
+  #key(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const all = /** @type {HTMLElement[]} */ ([...this.chips.children]);
+    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
+    if (!by || at < 0) return;
+    taken(event);
+    this.stopAt = (at + by + all.length) % all.length;
+    this.show();
+    all[this.stopAt].focus();
+  }
+
+  /** Show a chip for each text, once the texts are known, and what the page can do. */
+  show() {
+    const { about, live, model } = this.state;
+    sayProse(
+      this.intro,
+      sayExplorer("intro", {
+        shipped: Boolean(about.shipped),
+        kind: about.predicts ? about.kind : "none",
+        n: this.n,
+        able: !this.state.whyNot("off"),
+      }),
+    );
+    const samples = /** @type {Sample[]} */ (live ? (model.get("_samples") ?? []) : []);
     if (samples !== this.samples) {
       this.samples = samples;
       this.chips.replaceChildren(
@@ -73,11 +83,12 @@ export class Entrance {
         ),
       );
     }
-    const text = this.state.model.get("_text");
-    [...this.chips.children].forEach((chip, i) =>
-      chip.setAttribute("aria-pressed", String(samples[i].text === text)),
-    );
-    const all = showsAllTools(this.state.options);
+    const text = model.get("_text");
+    [...this.chips.children].forEach((chip, i) => {
+      chip.setAttribute("aria-pressed", String(samples[i].text === text));
+      /** @type {HTMLElement} */ (chip).tabIndex = i === this.stopAt ? 0 : -1;
+    });
+    const all = this.state.allTools;
     this.toolsButton.textContent = sayExplorer(all ? "fewer_tools" : "more_tools");
     this.toolsButton.title = sayExplorer(all ? "fewer_tools_title" : "more_tools_title");
   }
@@ -86,19 +97,13 @@ export class Entrance {
   leads(tour) {
     this.tour = tour;
   }
-
-  #toggle() {
-    const tools = showsAllTools(this.state.options) ? "few" : "all";
-    TOOLS.set(tools);
-    this.state.option({ tools });
-    this.does.tools();
-  }
 }
 
 /** One hint after another, each beside its subject; the reader can leave at any time. */
 export class Tour {
-  /** @param {HTMLElement} screen holds all of the tour @param {() => [HTMLElement, HTMLElement[]][]} stops what each step outlines, and its subjects, of which it is placed beside the first @param {AbortSignal} signal */
-  constructor(screen, stops, signal) {
+  /** @param {import("./state.js").ExplorerState} state @param {HTMLElement} screen holds all of the tour @param {() => [HTMLElement, HTMLElement[]][]} stops what each step outlines, and its subjects, of which it is placed beside the first @param {AbortSignal} signal */
+  constructor(state, screen, stops, signal) {
+    this.state = state;
     this.screen = screen;
     this.stops = stops;
     this.text = element("p", { id: `tl-tour-${Math.random().toString(36).slice(2)}` });
@@ -148,7 +153,12 @@ export class Tour {
     const stops = this.stops();
     if (at >= stops.length) return this.end();
     this.at = at;
-    this.text.textContent = sayExplorer("tour", { step: at + 1, touch: byTouch() });
+    this.text.textContent = sayExplorer("tour", {
+      step: at + 1,
+      touch: byTouch(),
+      live: this.state.live,
+      why: this.state.whyNot("off") || null,
+    });
     this.count.textContent = `${at + 1} / ${stops.length}`;
     this.next.textContent = at + 1 < stops.length ? sayExplorer("next") : sayExplorer("done");
     this.root.hidden = false;

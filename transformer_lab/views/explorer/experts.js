@@ -15,6 +15,7 @@ export class ExpertsPanel {
     this.routing = /** @type {Routing | null} */ (null);
     this.around = 0;
     this.unit = "expert";
+    this.why = ""; // cells cannot be clicked
     this.at = [0, 0]; // row and token of the one Tab stop
     this.table = element("table#experts", {
       click: ({ target }) => this.#choose(target.closest("button")),
@@ -29,14 +30,17 @@ export class ExpertsPanel {
     );
   }
 
-  /** @param {Routing | null} routing @param {{tokens: string[], unit: string}} about @param {number} around */
-  show(routing, { tokens, unit }, around) {
+  /** @param {Routing | null} routing @param {import("./state.js").ExplorerState} state @param {number} around */
+  show(routing, state, around) {
+    const { tokens, unit } = state.about;
+    const why = state.whyNot("other");
     this.root.hidden = !routing;
-    if (!routing || (routing === this.routing && around === this.around)) return;
+    if (!routing || (routing === this.routing && around === this.around && why === this.why))
+      return;
     const focused = this.table.contains(document.activeElement);
-    Object.assign(this, { routing, around, unit });
+    Object.assign(this, { routing, around, unit, why });
     this.root.ariaLabel = sayExplorer("experts", { unit });
-    this.hint.textContent = sayExplorer("experts_hint", { unit });
+    this.hint.textContent = sayExplorer("experts_hint", { unit, why: why || null });
     const [from, to] = listedAround(tokens.length, around);
     const rows = routing.flatMap((row, layer) => (row ? [{ row, layer }] : []));
     this.at = [Math.min(this.at[0], rows.length - 1), Math.max(from, Math.min(to - 1, this.at[1]))];
@@ -81,6 +85,7 @@ export class ExpertsPanel {
       {
         title,
         "aria-label": title,
+        "aria-disabled": String(Boolean(this.why)),
         style: look,
         tabindex: this.at[0] === number && this.at[1] === index ? 0 : -1,
         "data-row": number,

@@ -19,11 +19,10 @@ from .background import Background, Interrupted
 from .labels import labels_of
 from .runs import Reading
 from .samples import samples_of
-from .session import QUICK, Session
+from .session import QUICK, UNASKED, Session
 from .singles import Singles, estimate, ranked_heads
 
 SEVERAL = 2**26  # limit for the numbers in all patterns: heads are not scored on a longer text
-UNASKED = 60.0  # seconds for unrequested effects, the most promising first
 NONE = torch.full((), math.nan)
 
 

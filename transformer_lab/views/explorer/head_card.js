@@ -2,8 +2,8 @@
 // all heads.
 
 import { button } from "../shared/controls.js";
-import { byTouch, element, hearChanges, hearOf } from "../shared/dom.js";
-import { headOff } from "./edits.js";
+import { byTouch, element, hearChanges, hearOf, say } from "../shared/dom.js";
+import { headOff, toggleHeads } from "./edits.js";
 import { Task } from "../shared/task.js";
 import { sayExplorer } from "./prose.js";
 import { sayProse } from "../shared/prose.js";
@@ -63,12 +63,16 @@ export class HeadCard {
       () => does.toggle(),
     );
     this.offButton.classList.add("tl-edit-button");
+    /** Why it cannot be pressed; below the edits. */
+    this.cannot = element("p.tl-hint#cannot");
+    this.fewKeys = element("p.tl-hint#few-keys", sayExplorer("few_keys"));
     this.effect = element("p.tl-hint#head-effect");
-    this.best = button("", "best", sayExplorer("of_the_heads_measured"), () => {
+    this.best = button("", "best", () => {
       does.choose(...this.foremost);
-      this.offButton.focus(); // this link disappears
+      this.focus(); // this link disappears
     });
     this.best.className = "tl-link";
+    this.measuring = element("p.tl-hint#measuring", sayExplorer("measuring"));
     this.sweep = button(
       sayExplorer("measure_every_head"),
       "sweep",
@@ -98,7 +102,8 @@ export class HeadCard {
       { "aria-label": sayExplorer("the_chosen_head") },
       element("p.tl-heading", this.headTitle, does.choice),
       element("p.tl-actions", this.offButton),
-      element("p.tl-hint#few-keys", { hidden: byTouch() }, sayExplorer("few_keys")),
+      this.fewKeys,
+      this.measuring,
       this.best,
       this.effect,
       this.evidence,
@@ -134,10 +139,23 @@ export class HeadCard {
       what,
       part: off ? sayExplorer("on_again") : sayExplorer("off"),
     });
+    const { edits } = this.runner;
+    const why = this.runner.whyNot(toggleHeads(edits, chosen, this.state.kinds));
+    this.offButton.disabled = Boolean(why);
+    this.offButton.title = why || sayExplorer("switch_the_chosen_heads");
+    say(this.cannot, why);
+    this.cannot.hidden = !why;
+    this.fewKeys.hidden = Boolean(why) || byTouch();
     const name = `${kindName}/${layer}/${head}`;
     const effect = this.state.facts.effects[name];
     this.#say(effect?.if_off ?? "");
     if (!effect || effect.estimate) this.#effect();
+  }
+
+  /** Focus the button, or the choice of a head if it cannot be pressed. */
+  focus() {
+    const choice = /** @type {HTMLElement} */ (this.does.choice.querySelector("select"));
+    (this.offButton.disabled ? choice : this.offButton).focus();
   }
 
   /** Show the effect of ablating the head, until something is edited: then the headline shows effects. @param {string} text */
@@ -257,37 +275,39 @@ export class HeadCard {
     }
   }
 
-  /** Offer the head with the largest effect, once all effects are known. @param {ReturnType<typeof effectsOf>} found */
-  #offer({ swept, changes, effects, most }) {
-    const { kindName, layer, head } = this.state;
+  /**
+   * Offer the head with the largest effect: once all effects are measured, or as an estimate if they
+   * will not be. How large it is, is seen when it is switched off.
+   * @param {ReturnType<typeof effectsOf>} found
+   */
+  #offer({ swept, changes, estimates, most }) {
+    const { kindName, layer, head, facts } = this.state;
+    this.measuring.hidden = !this.#measures || (swept && !estimates.size) || Boolean(facts.failed);
     const [name] =
-      swept && most >= LEAST_CHANGE
+      swept && this.measuring.hidden && most >= LEAST_CHANGE
         ? ([...changes].find(([, change]) => Math.abs(change) === most) ?? [])
         : [];
     this.best.hidden = !name || name === `${kindName}/${layer}/${head}`;
     if (this.best.hidden) return;
     const [, ...place] = name.split("/");
     this.foremost = /** @type {[number, number]} */ (place.map(Number));
-    const { token, before, after, mean, estimate } = effects[name];
+    const guess = estimates.size > 0;
+    this.best.title = sayExplorer("of_the_heads_measured", { guess });
     this.best.textContent = sayExplorer("best", {
       tag: headTag(...this.foremost),
-      token: token ?? null,
-      before: before ?? 0,
-      after: after ?? 0,
-      mean: mean ?? 0,
-      estimate: Boolean(estimate),
+      guess,
       edited: this.#edited,
     });
   }
 
   /** @param {ReturnType<typeof effectsOf>} found */
   tellSweep(found) {
-    const { swept, effects, estimates, most } = found;
+    const { swept, changes, effects, estimates, most } = found;
     this.#offer(found);
     this.sweepNote.hidden = this.sweeping.runs;
     this.sweeping.label(sayExplorer("measure_every_head"));
     if (this.sweeping.runs) return;
-    const coming = !estimates.size || this.state.about.quick; // a quick model's effects are all measured without being requested
+    const coming = !estimates.size || this.#measures;
     this.sweep.hidden = (swept && coming) || this.state.blind || !this.runner.live;
     if (!swept) {
       this.sweepNote.textContent = "";
@@ -296,14 +316,26 @@ export class HeadCard {
     const one =
       Object.entries(effects).find(([name]) => name.startsWith(`${this.state.kindName}/`))?.[1] ??
       {};
-    const guess = estimates.size ? sayExplorer("grey_ones_are_estimates") : "";
+    const guess = estimates.size < changes.size ? (estimates.size ? "some" : "none") : "all";
     const note =
       one.token === null || one.token === undefined
         ? sayExplorer("dots_how_far_the", { n: 100 * most })
         : most < LEAST_CHANGE
-          ? sayExplorer("switching_off_one_head", { token: one.token, least_change: LEAST_CHANGE })
+          ? sayExplorer("switching_off_one_head", {
+              token: one.token,
+              least_change: LEAST_CHANGE,
+              guess,
+            })
           : sayExplorer("dots_how_p_changes", { token: one.token, most, guess });
-    this.sweepNote.textContent = this.#edited ? `${note} ${sayExplorer("of_the_unedited")}` : note;
+    this.sweepNote.textContent = this.#edited
+      ? `${note} ${sayExplorer("of_the_unedited", { guess })}`
+      : note;
+  }
+
+  /** Whether the effects of all heads are measured without being requested. */
+  get #measures() {
+    const { about, blind, live } = this.state;
+    return live && !blind && about.measures_all;
   }
 
   get #edited() {

@@ -1,7 +1,7 @@
 // The weights that an Explorer shows: before the edits, after them, or the difference. Used in
 // place of a HeadView's `HeadStore`.
 
-import { cutRow, cutsOf, cutsReachOnly, headOff, sameEdits } from "./edits.js";
+import { cutRow, cutsOf, cutsReachOnly, editsOf, headOff, sameEdits } from "./edits.js";
 import { WEIGHT_SCALE } from "../shared/codecs.js";
 import { HeadStore } from "../heads/store.js";
 import { NEEDS_KERNEL } from "./runner.js";
@@ -27,12 +27,13 @@ export class EditedMaps {
 
   /** Whether Python has computed the maps with these edits. */
   get here() {
-    return sameEdits(this.model.get("_edits"), this.model.get("_outcome").edits_of_maps);
+    const { edits_of_maps: edits } = this.model.get("_outcome");
+    return sameEdits(editsOf(this.model), editsOf(this.model, edits));
   }
 
   /** Whether a head's pattern with the edits has been computed, or can be computed here. */
   #has(place) {
-    const edits = this.model.get("_edits");
+    const edits = editsOf(this.model);
     return edits.length > 0 && (this.here || cutsReachOnly(edits, place));
   }
 
@@ -84,7 +85,7 @@ export class EditedMaps {
 
   /** The pattern of a head with edges cut and unchanged inputs, computed here exactly. */
   #cutMap(before, place) {
-    const cuts = cutsOf(this.model.get("_edits"), place);
+    const cuts = cutsOf(editsOf(this.model), place);
     const cut = (query) => cutRow(before.row(query), query, cuts, before.nothing(query));
     // A weight's error is scaled up with it, by a lot where nearly all of a row is cut.
     const rows = cuts.some((edge) => edge.query === null)

@@ -6,6 +6,7 @@ import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
 import { percentText, quoted } from "../shared/messages.js";
 import { sayExplorer } from "./prose.js";
+import { sayProse } from "../shared/prose.js";
 
 /**
  * @typedef {object} Outcome
@@ -67,36 +68,35 @@ export class Predictions {
    * @param {Outcome} given.outcome
    * @param {any} given.about
    * @param {boolean} given.edited
-   * @param {string} given.missing why there is no prediction with the edits
    * @param {string[]} given.tokens those after or at which the model predicts
    * @param {number | null} given.chosen the token that could be masked
    * @param {number | null} given.locked the token after which the model could predict; null: the
    *   last one
-   * @param {boolean} given.live whether there is a kernel
+   * @param {import("./runner.js").Runner} given.runner
    * @param {number | null} given.asked the position that was requested and has not arrived
    */
-  show({ outcome, about, edited, missing, tokens, chosen, locked, live, asked }) {
+  show({ outcome, about, edited, tokens, chosen, locked, runner, asked }) {
     const positions = outcome.positions ?? [];
     const position = asked ?? outcome.position;
     this.title.textContent = question(about);
     const isShown = positions.length && position !== null && position < tokens.length;
-    this.hint.textContent = !isShown
-      ? ""
-      : about.kind === "encoder"
-        ? sayExplorer("token", { position })
-        : sayExplorer("after_of", { token: tokens[position] });
+    const where = about.kind === "encoder" ? "token" : "after_of";
+    sayProse(this.hint, isShown ? sayExplorer(where, { position, token: tokens[position] }) : "");
     this.chosen = locked ?? (about.kind === "encoder" ? null : (positions.at(-1) ?? null));
     this.hereButton.hidden = this.chosen === position || !positions.includes(this.chosen);
+    const why = runner.whyNot(runner.edits, this.chosen);
+    this.hereButton.disabled = Boolean(why);
+    this.hereButton.title = why || sayExplorer("show_the_prediction_after");
     this.hereButton.textContent =
       locked === null ? sayExplorer("after_the_last") : `after ${quoted(tokens[locked])}`;
     const nowhere = about.predicts && outcome.position === null;
     const maskable = about.predicts && about.kind === "encoder" && about.mask;
-    this.maskButton.hidden = !(live && maskable && chosen !== null);
+    this.maskButton.hidden = !(runner.live && maskable && chosen !== null);
     if (!this.maskButton.hidden)
       this.maskButton.textContent = sayExplorer("mask", { token: tokens[chosen] });
     this.empty.hidden = !nowhere;
     if (nowhere && about.mask) {
-      const wayOut = live
+      const wayOut = runner.live
         ? sayExplorer("write_into_it_or", { mask: about.mask })
         : sayExplorer("masking_one", { needs_kernel: NEEDS_KERNEL });
       this.empty.textContent = sayExplorer("this_model_fills_in", { way_out: wayOut });
@@ -105,20 +105,16 @@ export class Predictions {
       !nowhere && (outcome.rows?.length || (!about.predicts && edited && outcome.states?.length));
     this.table.hidden = !shown;
     this.table.classList.toggle("tl-states", !about.predicts);
-    this.#invite(about, missing, !nowhere && !shown);
+    this.invite.hidden = nowhere || Boolean(shown) || about.predicts;
+    this.invite.textContent = sayExplorer("this_model_has_no", {
+      able: !runner.state.whyNot("off"),
+    });
     const drawn = shown ? JSON.stringify([about.predicts, outcome.rows, outcome.states]) : "";
     if (drawn && drawn === this.drawn) return; // do not disturb bars that are moving
     this.drawn = drawn;
     if (!shown) this.table.replaceChildren();
     else if (about.predicts) travel(this.table, () => this.#rows(outcome));
     else this.#states(outcome);
-  }
-
-  /** Say why there is nothing, or not what was requested. */
-  #invite(about, missing, nothing) {
-    const without = sayExplorer("this_model_has_no");
-    this.invite.textContent = missing || (nothing && !about.predicts ? without : "");
-    this.invite.hidden = !this.invite.textContent;
   }
 
   /**

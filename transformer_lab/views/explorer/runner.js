@@ -2,7 +2,7 @@
 // it up. At most one run is in progress; of those waiting only the newest is kept.
 
 import { asSentence } from "../shared/messages.js";
-import { sameEdits } from "./edits.js";
+import { editsOf, sameEdits } from "./edits.js";
 import { NotSent, Requests, Superseded } from "../shared/requests.js";
 import { sayExplorer } from "./prose.js";
 
@@ -18,7 +18,7 @@ export const NEEDS_KERNEL = sayExplorer("needs_a_live_kernel");
  * @property {string | null} [target]
  * @property {number[]} [masked]
  * @property {import("./segments.js").Segment[]} [segments]
- * @property {import("./edits.js").Edit[]} [edits]
+ * @property {import("./edits.js").Given[]} [edits]
  * @property {number | null} [position]
  *
  * @typedef {object} Hears
@@ -28,26 +28,28 @@ export const NEEDS_KERNEL = sayExplorer("needs_a_live_kernel");
  */
 
 export class Runner {
-  /** @param {any} model @param {AbortSignal} signal @param {Hears} hears */
-  constructor(model, signal, hears) {
+  /** @param {import("./state.js").ExplorerState} state @param {AbortSignal} signal @param {Hears} hears */
+  constructor(state, signal, hears) {
+    const { model } = state;
+    this.state = state;
     this.model = model;
     this.hears = hears;
     this.requests = new Requests(model, signal);
     /** @type {Wanted | null} */
     this.wanted = null;
     this.turn = 0;
-    this.saved = { edits: model.get("_edits"), outcome: model.get("_outcome") };
+    this.saved = { edits: editsOf(model), outcome: model.get("_outcome") };
     /** @type {Map<string, Promise<any>>} */
     this.tables = new Map();
   }
 
   get live() {
-    return this.model.get("_live") !== false;
+    return this.state.live;
   }
 
   /** The edits that the reader wants, whether they have been computed or not. */
   get edits() {
-    return this.wanted?.edits ?? this.model.get("_edits");
+    return editsOf(this.model, this.wanted?.edits);
   }
 
   /** @param {Wanted} changes */
@@ -88,50 +90,57 @@ export class Runner {
   async #offline(changes) {
     const turn = ++this.turn;
     this.wanted = { ...this.wanted, ...changes };
-    const edits = this.wanted.edits ?? this.model.get("_edits");
+    const { edits } = this;
     const position = this.wanted.position ?? this.model.get("_outcome").position;
-    let outcome = null;
-    let missing = "";
-    if (sameEdits(edits, this.saved.edits) && position === this.saved.outcome.position)
-      outcome = this.saved.outcome;
-    const plain = this.#plain(position);
-    if (!plain) {
-      this.wanted = null;
-      this.hears.say(
-        sayExplorer("the_prediction_after_another", { needs_kernel: NEEDS_KERNEL }),
-        "error",
-      );
-      return this.hears.settled();
+    let [outcome, effects, why] = [null, null, this.whyNot(edits, position)];
+    try {
+      if (!why) outcome = await this.#held(edits, position);
+      if (outcome && position !== this.model.get("_outcome").position)
+        effects = await this.#effectsAt(position);
+    } catch (error) {
+      why = asSentence(error);
     }
-    if (!outcome && !edits.length) outcome = plain;
-    const [edit] = edits;
-    if (!outcome && edits.length === 1 && edit.alone) {
-      try {
-        const tables = await this.effectOf(edit.alone);
-        const found = tables[position ?? Object.keys(tables)[0]];
-        outcome = found && { ...plain, ...found, position };
-      } catch (error) {
-        missing = sayExplorer("the_prediction_without_this", { needs_kernel: NEEDS_KERNEL });
-      }
-    }
-    const effects =
-      position === this.model.get("_outcome").position ? null : await this.#effectsAt(position);
     if (turn !== this.turn) return;
-    if (!outcome) {
-      const what = edits.some((edit) => edit.does === "cut")
-        ? sayExplorer("the_prediction_with_a")
-        : edits.length > 1
-          ? sayExplorer("the_prediction_with_several")
-          : sayExplorer("this_prediction");
-      missing ||= `${what} ${NEEDS_KERNEL}.`;
-      outcome = { ...plain, missing };
-    }
     this.wanted = null;
+    this.hears.say(why, why ? "error" : "");
+    if (!outcome) return this.hears.settled();
     if (effects) this.model.set("_effects", effects);
     this.model.set("_edits", edits);
     this.model.set("_outcome", { ...outcome, positions: this.saved.outcome.positions });
     this.model.set("_stamp", this.model.get("_stamp") + 1);
     this.hears.settled();
+  }
+
+  /**
+   * Why the page cannot show these edits at a position; "" if it can.
+   * @param {import("./edits.js").Given[]} given
+   * @param {number | null} [position]
+   */
+  whyNot(given, position = this.wanted?.position ?? this.model.get("_outcome").position) {
+    const edits = editsOf(this.model, given);
+    if (this.#isSaved(edits, position)) return "";
+    const [{ alone } = { alone: null }] = edits;
+    const what =
+      edits.length === 1 && alone
+        ? "off"
+        : (edits.find(({ does }) => does !== "off")?.does ?? "together");
+    const why = edits.length ? this.state.whyNot(what) : "";
+    return why || this.#plain(position) ? why : this.state.whyNot("token");
+  }
+
+  #isSaved(edits, position) {
+    return sameEdits(edits, this.saved.edits) && position === this.saved.outcome.position;
+  }
+
+  /** The outcome that a page holds. */
+  async #held(edits, position) {
+    if (this.#isSaved(edits, position)) return this.saved.outcome;
+    const plain = this.#plain(position);
+    if (!edits.length) return plain;
+    const tables = await this.effectOf(edits[0].alone);
+    const found = tables[position ?? Object.keys(tables)[0]];
+    if (!found) throw new Error(this.state.whyNot("token"));
+    return { ...plain, ...found, position };
   }
 
   /** Effects of ablating single heads at a position, as far as the page holds them. */

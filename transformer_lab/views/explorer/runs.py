@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -21,8 +20,11 @@ from ...graphs import analyses
 from ...tracing.calls import TraceError
 from ...training.usage import held_for_edits
 from ..shared.codecs import shown_token
-from ..shared.messages import digits_apart, messages, percent
+from ..shared.javascript import call
+from ..shared.messages import messages
+from ..shared.modules import VIEWS
 from ..shared.weights import weights_mark
+from .edits import PROSE
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
@@ -32,7 +34,7 @@ Segments = tuple[tuple[str, int, int], ...]  # name, start, end
 
 say = messages("explorer")
 MOST_STATES = 8
-MASKS = re.compile(r"\[MASK\]|<mask>")  # mask tokens of BERT's relatives and of our own tokenizers
+UNREAD = VIEWS / "pages" / "unread.js"
 MANY_POSITIONS = 64  # up to so many, a head's effect is computed at every position
 
 
@@ -86,27 +88,7 @@ class Outcome:
 
     def sentence(self, subject: str) -> str:
         """ "With layer 1, head 2 switched off, “tired” becomes less likely: 34% → 11%. …"."""
-        if self.states:
-            most, mean = self.states[0], self.mean_change or 0.0
-            return say("states", subject=subject, mean=mean, token=most.token, change=most.change)
-        if self.kl is None or not self.rows:
-            return ""
-        row = self.likeliest
-        assert row.after is not None
-        digits = digits_apart(row.before, row.after)
-        same = percent(row.before, digits) == percent(row.after, digits)
-        best = max(self.rows, key=lambda r: r.after or 0.0)
-        return say(
-            "outcome",
-            subject=subject,
-            token=row.token,
-            before=row.before,
-            after=row.after,
-            way="same" if same else "down" if row.after < row.before else "up",
-            kl=self.kl,
-            best=None if best is row else best.token,
-            best_after=best.after or 0.0,
-        )
+        return call(PROSE, "outcomeSentence", subject, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -272,20 +254,16 @@ class Runs:
     def unread(self, reading: Reading) -> str:
         """A note on unknown tokens, and on mask names that this model does not know; "" if there
         are none."""
-        model, parts = self.text_model, []
-        sides = [(model.tokenizer, reading.ids, "text")]
-        if reading.target_ids is not None and reading.target is not None:
-            sides.append((model.target_tokenizer, reading.target_ids[1:], "target"))
-        for tokenizer, ids, name in sides:
-            unknown = tokenizer.unk_id
-            count = 0 if unknown is None else int((ids == unknown).sum())
-            if count:
-                sign = shown_token(tokenizer.tokens([unknown])[0])
-                parts.append(say("unknown", count=count, side=name, n=len(ids), sign=sign))
-        wish = MASKS.search(reading.text)
-        if wish and self.kind != "encoder":
-            parts.append(say("unmasked", mask=wish[0]))
-        return " ".join(parts)
+        model, read = self.text_model, dict[str, Any]()
+        for side, tokenizer, ids in (
+            ("text", model.tokenizer, reading.ids),
+            ("target", model.target_tokenizer, reading.target_ids),
+        ):
+            if ids is not None:
+                tokens, unknown = ids.tolist(), tokenizer.unk_id
+                sign = None if unknown is None else shown_token(tokenizer.tokens([unknown])[0])
+                read[side] = dict(tokens=tokens, unknown=tokens.count(unknown), sign=sign)
+        return call(UNREAD, "unreadSentence", reading.text, reading.target, self.kind, read)
 
     # -- positions --------------------------------------------------------------------------------
 

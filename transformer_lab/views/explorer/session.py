@@ -17,7 +17,8 @@ from ...text_model import SHIPPED
 from ..heads.heads import Heads
 from ..shared.codecs import shown_text, shown_token
 from ..shared.embedded_model import joined
-from .edits import Edits, print_code, run_code
+from ..shared.javascript import call, in_words
+from .edits import EDITS, PROSE, Edits
 from .effects import HeadEffects
 from .exact import read_ids, words_of
 from .runs import Outcome, Reading, Runs, Segments, say
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ...heads.spans import Span
     from ...text_model import TextModel
 
+UNASKED = 60.0  # seconds for unrequested effects, the most promising first
 QUICK = 0.25  # seconds per forward pass: up to it, a chosen head's effect is shown automatically
 VERY_QUICK = 0.05  # … and its label too
 FOLDED = ("system", "developer")  # segments of a text that are folded until a reader opens them
@@ -140,7 +142,7 @@ class Session:
             elif new_words:
                 kept = tuple(edit for edit in edits if not self.edit_values.names_tokens(edit))
                 dropped = len(edits) - len(kept)
-                note = say("dropped", n=dropped) if dropped else ""
+                note = in_words(lambda: say("dropped", n=dropped)) if dropped else ""
                 state = replace(state, edits=kept)
             named = wanted.get("segments")
             if named is not None:
@@ -148,7 +150,7 @@ class Session:
             elif now.segments and (state.text, state.ids) != (now.text, now.ids):
                 state = self._with_segments(state)
                 if not state.segments:
-                    note = joined(note, say("unnamed"))
+                    note = joined(note, in_words(lambda: say("unnamed")))
             self.restore(state, note)
 
     def _spoken(self, said: Passage, target: str | None) -> State:
@@ -340,16 +342,12 @@ class Session:
         state = self.state
         target = None if state.target is None else self.target_text
         text = state.text.encode("utf-8", "replace").decode()
-        return run_code(text, target, state.masked, self.runs.kind, state.ids)
+        return call(PROSE, "runCode", text, target, state.masked, self.runs.kind, state.ids)
 
     @property
     def code(self) -> str:
         """Python that creates the edits, and prints the predictions without and with them."""
-        parts = [self.edit_values.code(self.state.edits)]
-        if self.state.edits:
-            parts.append(self.run_code)
-            parts += [print_code(self.position)] if self.position is not None else []
-        return "\n".join(parts)
+        return call(EDITS, "editsCode", self.sent_edits, self.run_code, self.position)
 
     # -- for the browser --------------------------------------------------------------------------
 
@@ -358,6 +356,7 @@ class Session:
         model, reading = self.text_model, self.reading
         modules = model.network.module.modules()
         mask_id = model.tokenizer.mask_id if self.runs.kind == "encoder" else None
+        heads = len(list(self.heads.every("")))
         return {
             "kind": self.runs.kind,
             "shipped": getattr(model.network.module, "loaded_from", None) == SHIPPED,
@@ -365,16 +364,16 @@ class Session:
             "predicts": self.predicts,
             "mask": None if mask_id is None else shown_token(model.tokenizer.tokens([mask_id])[0]),
             "own_target": reading.target is None,
-            "quick": reading.seconds < QUICK,
+            # Whether every head is measured without being requested; else, estimates remain.
+            "measures_all": self.measures and heads * reading.seconds / 3 <= UNASKED,
             "names": reading.seconds < VERY_QUICK,
             "note": "" if self.can_edit else shown_text(reading.trace.note or ""),
             "tokens": self.tokens,
-            "unread": self.runs.unread(reading),
+            "unread": in_words(lambda: self.runs.unread(reading)),
             "ids": self.ids,
             "segments": [list(segment) for segment in self.state.segments],
             "folded": [n for n, *_ in self.state.segments if n.split(" ")[0] in FOLDED],
             "longest": model.n_ctx,
-            "patterns": self.edit_values.patterns(self.heads.kinds),
             "unit": "feature" if any(isinstance(m, Dictionary) for m in modules) else "expert",
         }
 
@@ -388,9 +387,9 @@ class Session:
             **self.outcome.to_dict(),
             "position": self.position,
             "positions": self.runs.positions(self.reading),
-            "sentence": self.effect_sentence,
+            "sentence": in_words(lambda: self.effect_sentence),
             "note": self.note,
-            "code": self.run_code,
+            "code": in_words(lambda: self.run_code),
             "edits_of_maps": self.sent_edits,
             "experts": self.runs.routing((self.after or self.heads).trace),
         }

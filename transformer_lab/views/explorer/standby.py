@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..pages.carried import Carried
+from ..pages.carried import Carried, why_not
 from ..pages.carrying import carry
 from ..pages.standing_by import NO_MODEL, mark_of, part_of
 from ..shared.embedded_model import Answer
@@ -31,6 +31,11 @@ class SessionModel:
         lacks = f"{heads} edges, continuing the text, or another text needs a live kernel"
         quiet, stale = runs.quiet(reading.version), not runs.is_fresh(reading)
         return carry(quiet, model, stale, [reading.trace], lacks, precision)
+
+    def may_travel(self, stays: str) -> bool:
+        """Whether a page can embed the model on request. `stays`: what `take` said last."""
+        quiet = self._session.runs.quiet(self._session.reading.version)
+        return "model=True" in stays or not (stays or why_not(quiet))
 
     def text(self) -> dict[str, Any]:
         """What the page's engine needs for the text on view."""

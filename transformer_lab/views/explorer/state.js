@@ -1,11 +1,68 @@
 // What the model's traits say about an Explorer besides its heads.
 
 import { HeadState } from "../heads/state.js";
-import { showsAllTools } from "./entrance.js";
+import { remembered } from "../shared/remembered.js";
+import { editsOf } from "./edits.js";
+import { sayExplorer } from "./prose.js";
+
+const TOOLS = remembered("tools"); // "all" or "few", for every Explorer of this reader
+const EDITS = ["off", "together", "cut", "other"];
+const WITH_FEW = ["tools", "folded", "window"]; // options that a reader can set with few tools
 
 export class ExplorerState extends HeadState {
   /** What is known about all heads; set by the viewer. @type {import("./facts.js").Facts} */
   facts;
+
+  /** @param {any} model */
+  constructor(model) {
+    super(model);
+    this.last = TOOLS.get();
+    this.kindAtFirst = this.kindName;
+    /** Options that only all tools can set, for when they are shown again. */
+    this.more = {};
+  }
+
+  /** Whether all tools are shown: as the reader chose here, or in the last Explorer. */
+  get allTools() {
+    return (this.options.tools ?? this.last) === "all";
+  }
+
+  /** Show all tools, or few. */
+  changeTools() {
+    const tools = this.allTools ? "few" : "all";
+    TOOLS.set(tools);
+    const { window: _, ...options } = this.options;
+    if (tools === "all") return this.set({ _options: { ...this.more, ...options, tools } });
+    if (this.kindName !== this.kindAtFirst) this.changeKind(this.kindAtFirst);
+    this.set({ _options: { ...options, tools }, pins: [] });
+  }
+
+  /** With few tools, drop the options that no visible control would change. */
+  simplify() {
+    const all = Object.entries(this.options);
+    const stay = all.filter(([name]) => WITH_FEW.includes(name));
+    if (this.allTools || stay.length === all.length) return;
+    this.more = this.options;
+    this.set({ _options: Object.fromEntries(stay) });
+  }
+
+  /** Whether Python, or the model in the page, answers. */
+  get live() {
+    return this.model.get("_live") !== false;
+  }
+
+  /**
+   * Why the page cannot do something, and who can change that; "" if it can.
+   * @param {string} what as in the message `cannot`: "off" (one head), "together" (several) …
+   */
+  whyNot(what) {
+    const { note, effects, ways = [] } = this.about;
+    if (note && EDITS.includes(what)) return note;
+    if (this.live || (what === "off" && effects)) return "";
+    const lost = Boolean(this.model.lost);
+    const way = ways.find((one) => !lost && (one === "model" || what === "off")) ?? null;
+    return sayExplorer("cannot", { what, lost, way });
+  }
 
   /** Python's description of the model, and of what can be requested. */
   get about() {
@@ -17,7 +74,8 @@ export class ExplorerState extends HeadState {
    * are shown.
    */
   get tool() {
-    return showsAllTools(this.options) ? (this.options.tool ?? "look") : "look";
+    const { tool = "look" } = this.allTools ? this.options : {};
+    return tool === "look" || this.whyNot(tool) ? "look" : tool;
   }
 
   get cutting() {
@@ -99,7 +157,7 @@ export class ExplorerState extends HeadState {
       masked: model.get("_masked"),
       ids: model.get("_carried")?.given ?? null,
       segments: about.segments?.length ? about.segments : undefined,
-      edits: model.get("_edits"),
+      edits: editsOf(model).map(({ made, code, what }) => ({ made, code, what })),
       position: model.get("_outcome").position,
     };
   }

@@ -2,6 +2,7 @@
 
 import { element, tokenElement, taken, listen } from "../shared/dom.js";
 import { NOTHING, percentText } from "../shared/messages.js";
+import { Arcs } from "./arcs.js";
 import { sayExplorer } from "./prose.js";
 
 const AT_ONCE = 240; // tokens listed; of a longer text those around the chosen one
@@ -24,8 +25,10 @@ export function listedAround(count, around) {
  * @property {number | null} hover
  * @property {Set<number>} marked masks
  * @property {Float32Array | null} [weights] attention weight of each token
+ * @property {import("./arcs.js").Arched | null} [arched] what is drawn as arcs; undefined: nothing ever
  * @property {import("./segments.js").Segment[]} [segments] named parts of the text
  * @property {Set<string>} [folded] the names of those shown as one button
+ * @property {number} [since] the first token that the model wrote
  * @property {boolean} open whether its tokens can be chosen
  * @property {[string, number, number | null][]} next what comes next: token, before, after the edits
  * @property {boolean} [inside] predictions belong at `at`, in place of a mask
@@ -46,6 +49,7 @@ export class Strip {
   constructor(does, signal, part) {
     this.does = does;
     this.root = element(`div.tl-strip#${part}`, { role: "group" });
+    this.arcs = new Arcs(this.root);
     this.buttons = new Map(); // by token
     this.listed = new Map(); // by item: tokens, and the names of parts
     this.parts = []; // folded parts, with their buttons
@@ -150,6 +154,7 @@ export class Strip {
       made.classList.toggle("tl-chosen", index === chosen);
       made.classList.toggle("tl-hover", index === hover);
       made.classList.toggle("tl-masked", marked.has(index));
+      made.classList.toggle("tl-fresh", index >= (scene.since ?? Infinity));
       const weight = scene.weights?.[index] ?? 0;
       made.classList.toggle("tl-tinted", weight > NOTHING);
       made.style.setProperty("--tl-weight", `${(MOST_TINT * weight).toFixed(1)}%`);
@@ -169,6 +174,7 @@ export class Strip {
       const item = wanted === null ? -1 : this.itemOf[wanted];
       if (!this.folding) this.#stop(this.listed.has(item) ? item : from);
     }
+    if (scene.arched !== undefined) this.arcs.show(this.buttons, scene.arched);
     const there = scene.inside
       ? this.buttons.has(at)
       : at === tokens.length - 1 && to === this.items.length;

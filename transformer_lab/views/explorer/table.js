@@ -25,6 +25,7 @@ let tables = 0;
  * @property {(row: import("./table_rows.js").Row) => void} choose
  * @property {(rows: import("./table_rows.js").Row[]) => void} toggle switches them off together, or
  *   on
+ * @property {(rows: import("./table_rows.js").Row[]) => string} whyNot why they cannot be, or ""
  * @property {() => string} file name of a file, without extension
  *
  * @typedef {object} Shown
@@ -358,7 +359,9 @@ export class HeadTable {
           part: off ? sayExplorer("on_again") : sayExplorer("off_together"),
         })
       : sayExplorer("switch_off_together");
-    this.together.disabled = !count;
+    const why = count ? this.does.whyNot(rows) : "";
+    this.together.disabled = !count || Boolean(why);
+    this.together.title = why || sayExplorer("switch_the_ticked_heads");
     this.untick.hidden = !count;
     const here = this.shown.rows.find((row) => nameOf(row) === this.at);
     this.evidence.textContent = here?.evidence

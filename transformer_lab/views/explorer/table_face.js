@@ -12,6 +12,7 @@ import { sayExplorer } from "./prose.js";
  * @typedef {object} DoesFace
  * @property {(place: {kind: string, layer: number, head: number}) => void} choose
  * @property {(places: {kind: string, layer: number, head: number}[]) => void} toggle
+ * @property {(places: {kind: string, layer: number, head: number}[]) => string} whyNot why `toggle` cannot be done
  * @property {() => import("./edits.js").Edit[]} edits that the reader wants
  * @property {import("./table_face.js").Shares} shares
  * @property {() => boolean} canName whether the reader can have the heads named
@@ -27,6 +28,7 @@ export class TableFace {
     this.table = new HeadTable({
       choose: does.choose,
       toggle: does.toggle,
+      whyNot: does.whyNot,
       file: () => fileName({ model: state.model.get("_title") }),
     });
     this.root = this.table.root;

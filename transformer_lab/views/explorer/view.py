@@ -501,8 +501,16 @@ class Explorer(SelectionView):
         if len(positions) <= MOST_TABLES:
             tables = (session.runs.compare(self.trace, None, at) for at in positions)
             state["_tables"] = {str(table.position): table.to_dict() for table in tables}
-        state["_note"] = joined(for_readers(self.stays), state["_note"], self.left_out)
-        state["_about"] = {**state["_about"], "effects": keeps}
+        left_out = for_readers(self.left_out)
+        state["_note"] = joined(for_readers(self.stays), state["_note"], left_out)
+        able = {
+            "effects": self._keeps_effects(True)[0],
+            "model": self._model.may_travel(self.stays),
+        }
+        ways = [name for name, can in able.items() if can]  # to save a page that can do more
+        measured = self.carried is not None
+        more = {"effects": keeps, "ways": ways, "measures_all": measured}
+        state["_about"] = {**state["_about"], **more}
         state["_carried"] = {
             "travels": self.carried is not None,
             "note": self.carried.note if self.carried else "",

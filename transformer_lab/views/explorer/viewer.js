@@ -6,7 +6,7 @@ import { alive } from "./alive.js";
 import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
-import { Entrance, showsAllTools, Tour } from "./entrance.js";
+import { Entrance, Tour } from "./entrance.js";
 import {
   atMostOnceAFrame,
   element,
@@ -17,6 +17,7 @@ import {
   listen,
 } from "../shared/dom.js";
 import {
+  editsOf,
   headOff,
   headTouched,
   sameEdits,
@@ -35,9 +36,10 @@ import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
 import { explorerNumbers } from "./numbers.js";
 import { Predictions, question } from "./predictions.js";
-import { sayExplorer } from "./prose.js";
-import { NEEDS_KERNEL, Runner } from "./runner.js";
+import { outcomeSentence, sayExplorer, subjectOf } from "./prose.js";
+import { Runner } from "./runner.js";
 import { picture } from "../heads/picture.js";
+import { sayProse } from "../shared/prose.js";
 import { inPageLine } from "../pages/in_page_line.js";
 import { keepHeight } from "../shared/screen.js";
 import { Shell } from "../shared/shell.js";
@@ -47,6 +49,9 @@ import { Shares, TableFace } from "./table_face.js";
 import { percentText } from "../shared/messages.js";
 import { Writing } from "./writing.js";
 
+const MOSTLY = 0.5; // of a token's attention
+const [HALF, TENTH] = [0.5, 0.9]; // what is left of a probability
+
 export class ExplorerViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
@@ -55,6 +60,7 @@ export class ExplorerViewer {
     this.root = root;
     this.signal = signal;
     const state = (this.state = new ExplorerState(model));
+    state.simplify();
     state.facts = new Facts(model, signal, () => this.showSoon());
     this.group = new Set(); // heads that are chosen together, "layer/head"
     this.steps = new Steps();
@@ -74,7 +80,7 @@ export class ExplorerViewer {
       sentence: () => this.#sentence(),
       linked: () => state.linked,
     });
-    this.runner = new Runner(model, signal, {
+    this.runner = new Runner(state, signal, {
       working: (on) => this.predictions.working(on),
       say: (text, now) => this.#report(text, now),
       settled: () => this.#settled(),
@@ -86,7 +92,7 @@ export class ExplorerViewer {
       picked: (spot) => this.#pick(spot),
       drawn: () => this.#drawn(),
       followed: () => this.#strips(),
-      rests: () => (showsAllTools(state.options) ? null : this.#predicted),
+      rests: () => (state.allTools ? null : this.#predicted),
       known: (layer, head) => this.card.known(layer, head),
     });
     this.spans = new Spans(this.shell, state);
@@ -102,12 +108,16 @@ export class ExplorerViewer {
       () => this.#mask(),
     );
     this.status = element("p.tl-message#status", { role: "alert", hidden: true });
-    this.ask = new AskPanel(state, runner.live, {
+    this.ask = new AskPanel(state, {
       run: (goes, stopped) => this.#run(goes, stopped),
       actions: shell.top.actions,
     });
-    this.answer = new Answer(heads.readout.sentence);
-    this.edits = new EditsPanel(state, runner.live, {
+    this.answer = new Answer(heads.readout.sentence, (needed) => {
+      this.guessed = { needed, of: this.#question };
+      this.#toggleHeads([state.place]);
+      this.card.focus(); // what was clicked disappears
+    });
+    this.edits = new EditsPanel(state, {
       step: (which) => this.#step(which),
       change: (edits) => this.#change(edits),
       unmask: (position) =>
@@ -116,7 +126,7 @@ export class ExplorerViewer {
           position: null,
         }),
       copied: (code) => (this.root.dataset.copiedEdits = code),
-      left: () => this.card.offButton.focus(),
+      left: () => this.card.focus(),
     });
     this.card = new HeadCard(state, runner, signal, {
       toggle: () => this.#toggleHeads(this.#chosenHeads()),
@@ -132,6 +142,7 @@ export class ExplorerViewer {
     this.table = new TableFace(state, {
       choose: ({ layer, head }) => this.#choose(layer, head),
       toggle: (places) => this.#toggleHeads(places),
+      whyNot: (places) => runner.whyNot(toggleHeads(runner.edits, places, state.kinds)),
       edits: () => runner.edits,
       canName: () => this.card.canName,
       shares: new Shares(state, this.maps, shell.requests, () => this.showSoon()),
@@ -149,7 +160,7 @@ export class ExplorerViewer {
     );
     this.entrance = new Entrance(state, {
       sample: (sample) => this.#begin(sample),
-      tools: () => this.#showTools(),
+      tools: () => this.#changeTools(),
     });
     this.experts = new ExpertsPanel((layer, expert) => this.#toggleExpert(layer, expert));
     this.tint = element("p.tl-tint-note#tint");
@@ -178,6 +189,7 @@ export class ExplorerViewer {
       this.predictions.root,
       card.root,
       this.edits.root,
+      card.cannot,
     );
     heads.panels.append(side);
     this.reads = element("span.tl-quiet", sayExplorer("reads"));
@@ -224,7 +236,7 @@ export class ExplorerViewer {
       foot,
     );
     root.append(this.screen);
-    this.entrance.leads(new Tour(this.screen, () => this.#stops(), this.signal));
+    this.entrance.leads(new Tour(this.state, this.screen, () => this.#stops(), this.signal));
     this.#showTools();
     heads.headsPanel.showFace(); // the screen is new and needs its class
     (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(
@@ -243,7 +255,7 @@ export class ExplorerViewer {
     const watch = (names, callback) => hearChanges(model, names.split(" "), signal, callback);
     watch("layer head kind", () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
-    watch("_carried", () => this.ask.allow(this.runner.live));
+    watch("_carried", () => this.ask.allow());
     watch("_outcome _effects _labels _samples layer head kind selected a b", this.showSoon);
     watch("_text", () => {
       this.runner.forget();
@@ -252,6 +264,7 @@ export class ExplorerViewer {
       this.ask.fill();
     });
     watch("_masked", () => this.runner.forget());
+    watch("_options", () => this.state.simplify());
     hearOf(model, ["training"], signal, (text) => this.#report(text, "training"));
     watch("_target", () => {
       this.runner.forget();
@@ -270,11 +283,13 @@ export class ExplorerViewer {
   async follow({ text, target, masked, ids, segments, edits, position }) {
     if (
       !Array.isArray(edits) ||
-      !edits.every((edit) => typeof edit?.words === "string" && edit.made)
+      !edits.every((edit) => typeof edit?.code === "string" && edit.made)
     )
       throw new Error("this link names what is not in this page");
     const wanted = { text, target, masked, ids, segments, edits, position };
     if (JSON.stringify(wanted) === JSON.stringify(this.state.linked)) return;
+    const why = this.runner.whyNot(edits, position);
+    if (why) throw new Error(why);
     await this.runner.want(this.runner.live ? wanted : { edits, position });
   }
 
@@ -284,12 +299,11 @@ export class ExplorerViewer {
   #pickToken(side, index) {
     const { state, runner, model } = this;
     const { position, positions } = model.get("_outcome");
-    const known = runner.live || model.get("_tables")?.[String(index)];
     const moves =
       side === state.predictedSide &&
       positions?.includes(index) &&
       index !== (runner.wanted?.position ?? position) &&
-      known;
+      !runner.whyNot(runner.edits, index);
     if (moves) runner.want({ position: index });
     const spot = state.spotOf(side, index);
     if (!spot) return;
@@ -369,14 +383,7 @@ export class ExplorerViewer {
       );
     }
     this.#change(
-      toggleCut(
-        this.runner.edits,
-        place,
-        edge,
-        options.scope ?? "head",
-        this.state.about.patterns,
-        kind,
-      ),
+      toggleCut(this.runner.edits, place, edge, options.scope ?? "head", this.state.kinds),
     );
   }
 
@@ -389,19 +396,19 @@ export class ExplorerViewer {
   }
 
   #toggleHeads(places) {
-    this.#change(toggleHeads(this.runner.edits, places, this.state.about.patterns));
+    this.#change(toggleHeads(this.runner.edits, places, this.state.kinds));
   }
 
   #toggleExpert(layer, expert) {
     const kind = this.state.about.kind === "encoder" ? "encoder" : "decoder";
-    const { patterns } = this.state.about;
-    this.#change(toggleExpert(this.runner.edits, { kind, layer, expert }, patterns));
+    this.#change(toggleExpert(this.runner.edits, { kind, layer, expert }, this.state.kinds));
   }
 
   #change(edits, remember = true) {
     const now = this.runner.edits;
     if (sameEdits(now, edits)) return;
-    if (this.state.about.note) return this.#report(this.state.about.note, "error");
+    const why = this.runner.whyNot(edits);
+    if (why) return this.#report(why, "error");
     if (remember) this.steps.push({ edits: now, words: this.writing.words });
     this.runner.want({ edits });
     this.showSoon();
@@ -424,8 +431,20 @@ export class ExplorerViewer {
     if (layer !== undefined && this.model.get("_text") === text) state.set({ layer, head });
   }
 
+  /** Show all tools or few; with few, nothing stays that only a hidden control could change. */
+  #changeTools() {
+    this.state.changeTools();
+    this.group.clear();
+    const { present, presentation } = this.shell.top;
+    if (!this.state.allTools) {
+      this.spans.toggle(false);
+      if (presentation.on) present.click();
+    }
+    this.#showTools();
+  }
+
   #showTools() {
-    this.screen.classList.toggle("tl-few", !showsAllTools(this.state.options));
+    this.screen.classList.toggle("tl-few", !this.state.allTools);
     this.shell.redraw();
     this.showSoon();
   }
@@ -457,7 +476,7 @@ export class ExplorerViewer {
     this.group.clear();
     // With few tools every text starts without the edits of another; with all tools a reader may
     // compare texts.
-    if (!showsAllTools(this.state.options) && ask.typed !== model.get("_text")) this.#change([]);
+    if (!this.state.allTools && ask.typed !== model.get("_text")) this.#change([]);
     ask.ran();
     await this.writing.read({
       text: ask.typed,
@@ -470,11 +489,6 @@ export class ExplorerViewer {
   #mask() {
     const chosen = this.state.chosenToken;
     if (chosen === null) return;
-    if (!this.runner.live)
-      return this.#report(
-        sayExplorer("masking_another_token", { needs_kernel: NEEDS_KERNEL }),
-        "error",
-      );
     this.runner.want({ masked: [...this.model.get("_masked"), chosen], position: chosen });
   }
 
@@ -515,8 +529,7 @@ export class ExplorerViewer {
    */
   #sentence() {
     const { kindName, layer, head, facts } = this.state;
-    const effect =
-      this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.if_off;
+    const effect = this.#effect || facts.effects[`${kindName}/${layer}/${head}`]?.if_off;
     return [this.heads.readout.text, effect].filter(Boolean).join(" ");
   }
 
@@ -628,10 +641,9 @@ export class ExplorerViewer {
       outcome,
       about,
       edited: edits.length > 0,
-      missing: outcome.missing ?? "",
       tokens: about.tokens,
       chosen: state.chosenToken,
-      live: runner.live,
+      runner,
       asked: runner.wanted?.position ?? null,
       locked:
         about.kind !== "encoder" && state.kindName !== "encoder"
@@ -640,15 +652,17 @@ export class ExplorerViewer {
     });
     const note = outcome.note ? ` ${outcome.note}` : "";
     this.answer.show(
-      `${edits.length ? (outcome.sentence ?? "") : this.#invitation(outcome)}${note}`.trim(),
+      `${edits.length ? this.#effect : this.#invitation(outcome)}${note}`.trim(),
       state.place,
+      this.#verdict(outcome),
+      !edits.length && Boolean(this.#invitation(outcome)) && about.predicts,
     );
     this.ask.show();
-    this.entrance.show(runner.live);
+    this.entrance.show();
     this.#strips();
     this.writing.show(runner.wanted?.position ?? outcome.position);
-    this.experts.show(outcome.experts ?? null, about, outcome.position ?? 0);
-    this.edits.show(edits, this.steps, this.writing.differs(this.steps.past.at(-1)?.words));
+    this.experts.show(outcome.experts ?? null, state, outcome.position ?? 0);
+    this.edits.show(runner, this.steps, this.writing.differs(this.steps.past.at(-1)?.words));
     this.card.show(this.#chosenHeads());
     this.table.show();
     this.#marks();
@@ -660,10 +674,37 @@ export class ExplorerViewer {
     });
   }
 
+  /** A sentence about the edits whose outcome is on view. */
+  get #effect() {
+    const outcome = this.model.get("_outcome");
+    const { sentence, edits_of_maps: given } = outcome;
+    if (sentence || !given.length) return sentence;
+    return outcomeSentence(subjectOf(editsOf(this.model, given)), outcome); // Python lacks the words
+  }
+
+  /** Whether the prediction needs the only head that is off. */
+  #verdict({ rows, edits_of_maps: given }) {
+    const [only, ...more] = editsOf(this.model, given);
+    const off = only?.made.edit === "ablate" && only.made.head !== undefined && !more.length;
+    if (!off || !rows?.length || rows[0][2] === null) return "";
+    const [[, before, after]] = rows;
+    const other = rows.some((row) => row[2] > after);
+    const how = other || after < HALF * before ? "yes" : after < TENTH * before ? "partly" : "no";
+    const { needed, of } = this.guessed ?? {};
+    const right = how === "partly" ? "half" : (how === "yes") === needed ? "right" : "wrong";
+    return sayExplorer("verdict", { how, guess: of === this.#question ? right : "none" });
+  }
+
+  /** What the headline asks about: a guess belongs to it. */
+  get #question() {
+    const { text, position } = this.state.linked;
+    return JSON.stringify([text, position, this.state.place]);
+  }
+
   /** What a reader could try before the first edit. */
   #invitation({ rows, position }) {
     const { about, blind, layer, head } = this.state;
-    if (blind || (!this.runner.live && !about.effects)) return "";
+    if (blind || this.state.whyNot("off")) return "";
     if (!about.predicts) return sayExplorer("invite_states", { layer, head });
     if (!rows?.length || position === null) return "";
     return sayExplorer("invite", {
@@ -688,20 +729,20 @@ export class ExplorerViewer {
   #tints() {
     const { state, heads, runner } = this;
     const query = (heads.hover ?? state.selected ?? this.#predicted)?.query ?? null;
-    const off = headOff(runner.edits, state.place);
     if (
       query === null ||
       query >= state.kind.queries ||
       !heads.rowOf ||
       heads.signed ||
       state.valueWeighted ||
-      state.block ||
-      off
+      state.block
     )
       return null;
     const side =
       state.kindName === "encoder" || state.kindName === "cross" ? "text" : state.predictedSide;
-    return { side, weights: heads.rowOf(query), token: state.kind.query_tokens[query] };
+    const off = headOff(runner.edits, state.place);
+    const token = state.kind.query_tokens[query];
+    return { side, weights: heads.rowOf(query), token, from: query, off };
   }
 
   /** Show the tokens that the model reads and writes. */
@@ -713,10 +754,11 @@ export class ExplorerViewer {
     this.reads.hidden = !both && !this.writing.compares;
     this.writing.nameStrip();
     const tints = this.#tints();
-    const spaced = state.about.tokens?.some((token) => token.startsWith("·"));
-    this.tint.textContent = tints
-      ? sayExplorer("tint", { token: tints.token, spaced: Boolean(spaced) })
-      : "";
+    const spaced = state.about.tokens?.some((token) => /^·+$/.test(token)); // others are seen as gaps
+    const self = tints && tints.side === state.predictedSide ? tints.weights[tints.from] : 0;
+    const arcs = state.kindName === "cross" ? null : tints; // there, the keys are another text's
+    const values = { token: tints?.token, spaced: Boolean(spaced), self: self >= MOSTLY };
+    sayProse(this.tint, tints && !tints.off ? sayExplorer("tint", values) : "");
     for (const side of /** @type {("text" | "target")[]} */ (
       both ? ["text", "target"] : ["text"]
     )) {
@@ -734,10 +776,12 @@ export class ExplorerViewer {
           about.kind === "encoder"
             ? new Set(outcome.positions ?? [])
             : new Set(predicted ? this.writing.parts : []),
+        since: predicted ? this.writing.since : Infinity,
         first: predicted ? this.writing.parts[0] : undefined,
         open: predicted || state.spotOf(side, 0) !== null,
         next: predicted && at === outcome.position && at !== null ? (outcome.rows ?? []) : [],
-        weights: tints?.side === side ? tints.weights : null,
+        weights: tints?.side === side && !tints.off ? tints.weights : null,
+        arched: state.allTools ? undefined : arcs?.side === side ? arcs : null,
         inside: about.kind === "encoder",
         name:
           side === "target"

@@ -106,20 +106,30 @@ export class Writing {
       });
   }
 
+  /** What was written, if anything. */
+  get #written() {
+    return this.state.model.get("_outcome").written;
+  }
+
+  /** The first token that the model wrote. @returns {number} */
+  get since() {
+    return this.#written.start ?? Infinity;
+  }
+
   /** Where the two texts diverge: one token, or none. @returns {number[]} */
   get parts() {
-    const { parts } = this.state.model.get("_outcome").written;
+    const { parts } = this.#written;
     return typeof parts === "number" ? [parts] : [];
   }
 
   /** Whether the text is on view with edits and without. */
   get compares() {
-    return Boolean(this.state.model.get("_outcome").written.other);
+    return Boolean(this.#written.other);
   }
 
   /** @param {number | null} at the current position */
   show(at) {
-    const { start, sentence, other, tokens, edited } = this.state.model.get("_outcome").written;
+    const { start, sentence, other, tokens, edited } = this.#written;
     const { longest, ids } = this.state.about;
     if (!this.asked) this.n.value = String(longest ? Math.min(N, longest - ids.length) || N : N);
     this.root.hidden =
@@ -148,6 +158,7 @@ export class Writing {
       chosen: null,
       hover: null,
       marked: new Set(this.parts),
+      since: this.since,
       first: this.parts[0],
       beside: at,
       open: this.runner.live,
@@ -158,7 +169,7 @@ export class Writing {
 
   /** Name the strip of the text, and say whether it is with or without edits if there are two. */
   nameStrip() {
-    const { edited } = this.state.model.get("_outcome").written;
+    const { edited } = this.#written;
     const row = this.root.parentElement;
     const name = /** @type {HTMLElement | null} */ (row?.firstElementChild ?? null);
     if (!row || !name) return;
@@ -172,7 +183,7 @@ export class Writing {
    * text.
    */
   #look(index) {
-    const { other, parts } = this.state.model.get("_outcome").written;
+    const { other, parts } = this.#written;
     if (index < parts) return this.does.pick(index);
     if (!this.runner.wanted) this.#go({ ids: other, position: index }, this.words);
   }

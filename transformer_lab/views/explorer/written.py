@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..shared.codecs import shown_token
+from ..shared.javascript import call
+from .edits import PROSE
 from .runs import say
 from .session import Session
 
@@ -28,10 +30,7 @@ class Written:
 
     @property
     def parts(self) -> int | None:
-        if self.edited is None or self.edited == self.plain:
-            return None
-        pairs = enumerate(zip(self.plain, self.edited, strict=False))
-        return next((i for i, (a, b) in pairs if a != b), min(len(self.plain), len(self.edited)))
+        return call(PROSE, "partsAt", self.plain, self.edited)
 
 
 class Writing:

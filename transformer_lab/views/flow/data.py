@@ -50,12 +50,6 @@ class FlowFound:
     cuts: tuple[Cut, ...]
 
 
-@dataclass(frozen=True)
-class FlowBytes:
-    info: dict[str, Any]
-    data: bytes
-
-
 class FlowData:
     """The flows of one text of a trace.
 
@@ -119,7 +113,10 @@ class FlowData:
             cuts,
         )
 
-    def block(self, position: int, token: int | None, cuts: tuple[Cut, ...]) -> FlowBytes:
+    def block(
+        self, position: int, token: int | None, cuts: tuple[Cut, ...]
+    ) -> tuple[dict[str, Any], bytes]:
+        """A flow's description and its numbers."""
         found = self.found(position, token, cuts)
         flow = found.flow
         names = [flow_name(position, flow.token, cuts)]
@@ -134,7 +131,7 @@ class FlowData:
         info |= {"answers": [[i, self.name(i), was, now] for i, was, now in found.answers]}
         info |= {"cuts": [list(cut) for cut in cuts]}
         parts = [found.places, found.values, flow.stream, flow.stays, flow.mlps]
-        return FlowBytes(info, b"".join(pack_floats(part) for part in parts))
+        return info, b"".join(map(pack_floats, parts))
 
 
 def edits_of(cuts: Iterable[Cut]) -> list[Edit]:

@@ -1,80 +1,12 @@
-// One flow as it is sent, and its picture: tokens from left to right, layers from bottom to top,
+// The picture of a flow: tokens from left to right, layers from bottom to top,
 // and an edge for what a head carries between tokens.
 
 import { entry, headColour } from "../shared/colours.js";
 import { fitText, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { bytesOf } from "../shared/codecs.js";
-import { messages } from "../shared/messages.js";
-import flowMessages from "./messages.json" with { type: "json" };
+import { cutOf, sameCut, view } from "./scene.js";
 
-export const sayFlow = messages(flowMessages);
-
-/**
- * @typedef {object} Edge
- * @property {number} layer
- * @property {number} head
- * @property {number} query
- * @property {number} key
- * @property {number} value what it carries toward the logit
- */
-
-export class FlowFound {
-  /** @param {any} info @param {any} data @param {number} layers @param {number} tokens */
-  constructor(info, data, layers, tokens) {
-    this.info = info;
-    const given = bytesOf(data);
-    const bytes = given.byteOffset % 4 ? given.slice() : given;
-    const flat = new Float32Array(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / 4));
-    let at = 0;
-    const take = (n) => flat.subarray(at, (at += n));
-    const places = take(4 * info.edges);
-    const values = take(info.edges);
-    /** @type {Edge[]} */
-    this.edges = Array.from(values, (value, i) => ({
-      ...edgeOf(places.subarray(4 * i, 4 * i + 4)),
-      value,
-    }));
-    this.stream = take((layers + 1) * tokens);
-    this.stays = take(layers * tokens);
-    this.mlps = take(layers * tokens);
-    this.largest = Math.abs(values[0] ?? 0);
-  }
-
-  /** How many edges are at least this fraction of the largest. @param {number} threshold */
-  shown(threshold) {
-    const least = threshold * this.largest;
-    return this.edges.filter(({ value }) => Math.abs(value) >= least).length;
-  }
-}
-
-/** @param {{layer: number, head: number, query: number, key: number}} edge */
-export const cutOf = ({ layer, head, query, key }) => [layer, head, query, key];
-
-/** The edge of a cut, which carries nothing. @param {ArrayLike<number>} cut @returns {Edge} */
-export const edgeOf = ({ 0: layer, 1: head, 2: query, 3: key }) => ({
-  layer,
-  head,
-  query,
-  key,
-  value: 0,
-});
-
-/** @param {number[]} a @param {number[]} b */
-export const sameCut = (a, b) => a.every((place, i) => place === b[i]);
-
-/** In the order of Python's tuples. @param {number[][]} cuts */
-export const sortedCuts = (cuts) =>
-  [...cuts].sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2] || a[3] - b[3]);
-
-/** Name of the request for a flow. @param {number} position @param {number | null} token @param {number[][]} cuts */
-export function flowName(position, token, cuts) {
-  const cutNames =
-    sortedCuts(cuts)
-      .map((cut) => cut.join("."))
-      .join("+") || "-";
-  return `flow/${position}/${token ?? "-"}/${cutNames}`;
-}
+/** @typedef {import("./scene.js").Edge} Edge */
 
 const LEFT = 62;
 const RIGHT = 26;
@@ -90,10 +22,10 @@ const STEPS = 28; // parts of a curve for hit tests
 
 /**
  * @typedef {object} FlowScene
- * @property {import("./picture.js").FlowFound} found
- * @property {import("./picture.js").Edge[]} edges shown edges, the largest first
+ * @property {any} found
+ * @property {Edge[]} edges shown edges, the largest first
  * @property {number} least the size of the smallest shown edge
- * @property {number[][]} cuts
+ * @property {Edge[]} cuts
  * @property {string[]} tokens
  * @property {number} layers
  * @property {number} heads
@@ -158,7 +90,7 @@ export class FlowPicture {
   hit(x, y) {
     const layer = Math.floor((this.y(0) - y) / this.row);
     let best = null;
-    for (const edge of [...this.scene.cuts.map(edgeOf), ...this.scene.edges]) {
+    for (const edge of [...this.scene.cuts, ...this.scene.edges]) {
       if (edge.layer !== layer) continue;
       let near = Infinity;
       for (let i = 0; i <= STEPS; i++) {
@@ -175,7 +107,7 @@ export class FlowPicture {
     return 1 + (WIDEST * Math.abs(value)) / this.most;
   }
 
-  /** @param {import("./picture.js").Edge | null} focus */
+  /** @param {Edge | null} focus */
   draw(focus) {
     const { scene, width, height } = this;
     const context = sizedContext(this.canvas, width, height);
@@ -185,7 +117,7 @@ export class FlowPicture {
     const isFocus = (edge) => focus && sameCut(cutOf(edge), cutOf(focus));
     for (const edge of [...scene.edges].reverse())
       this.#edge(context, edge, isFocus(edge) ? "focus" : focus ? "other" : "");
-    for (const cut of scene.cuts.map(edgeOf)) this.#cut(context, cut, Boolean(isFocus(cut)));
+    for (const cut of scene.cuts) this.#cut(context, cut, Boolean(isFocus(cut)));
     this.#nodes(context);
   }
 
@@ -204,7 +136,7 @@ export class FlowPicture {
     context.textBaseline = "middle";
     context.textAlign = "right";
     for (let layer = 0; layer < layers; layer++)
-      context.fillText(sayFlow("layer", { layer }), LEFT - 12, this.y(layer + 0.5));
+      context.fillText(view.say("layer", { layer }), LEFT - 12, this.y(layer + 0.5));
     context.fillStyle = inks.ink;
     const { position } = found.info;
     context.font = "600 12px system-ui, sans-serif";

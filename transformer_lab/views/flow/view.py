@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
@@ -13,13 +14,10 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.embedded_model import EmbeddedModel
-from ..shared.messages import messages
+from ..shared.scripted import ScriptedView
 from ..shared.selection import SelectionView, check_places, check_traced, sizes_of, traits_of
 from ..shared.traits import Float, Int
-from .data import Cut, FlowBytes, FlowData, FlowFound, edits_of, read_name
-from .scene import flow_scene
-
-say = messages("flow")
+from .data import Cut, FlowData, FlowFound, edits_of, read_name
 
 if TYPE_CHECKING:
     from ...analysis.patching.circuit_scores import Circuit
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 PAGE_CUTS = 24  # a saved page holds the result of cutting each of so many edges alone
 
 
-class FlowView(SelectionView):
+class FlowView(ScriptedView, SelectionView):
     """How one logit is built up: tokens from left to right, layers from bottom to top, an edge for what a
     head carries from one token to another toward that logit.
 
@@ -63,6 +61,7 @@ class FlowView(SelectionView):
 
     _esm: ClassVar[str] = esm("flow/view.js")
     _css: ClassVar[str] = css("flow")
+    _folder: ClassVar[str] = "flow"
 
     position = Int(0, below=lambda self: len(self._data.tokens)).tag(sync=True)
     token = Int(None, allow_none=True, below=lambda self: self._data.vocabulary).tag(sync=True)
@@ -101,11 +100,12 @@ class FlowView(SelectionView):
             _kinds=sizes_of(trace),
             _tokens=self._data.tokens,
             _circuit=self._circuit,
+            _against=against,
         )
         self.kind = trace.kinds[0]
         self.position, self.token, self.threshold = position % n, token, threshold
-        self.cuts = [tuple(cut) for cut in cuts]
-        self._keep(self._bytes)
+        self.cuts = list(cuts)
+        self._hold()
 
     @t.validate("cuts")
     def _check_cuts(self, proposal: Any) -> list[Cut]:
@@ -127,65 +127,22 @@ class FlowView(SelectionView):
     @property
     def edits(self) -> list[Edit]:
         """The edges that are cut, as edits."""
-        return edits_of(self._own_cuts)
-
-    @property
-    def _own_cuts(self) -> tuple[Cut, ...]:
-        return tuple((layer, head, query, key) for layer, head, query, key in self.cuts)
+        return edits_of(self.cuts)
 
     @property
     def found(self) -> FlowFound:
         """The flow that is shown; its `flow` is a `TokenFlow`."""
-        return self._data.found(self.position, self.token, self._own_cuts)
+        return self._data.found(self.position, self.token, tuple(self.cuts))
 
     @property
     def shown(self) -> int:
         """The number of edges shown, largest first."""
-        sizes = self.found.values.double().abs()
-        least = self.threshold * float(sizes.max()) if len(sizes) else 0.0
-        return int((sizes >= least).sum())
-
-    @property
-    def sentence(self) -> str:
-        found, tokens, shown = self.found, self._data.tokens, self.shown
-        flow, name, best = found.flow, self._data.name, {"layer": None}
-        if len(found.values):
-            layer, head, query, key = found.places[0].tolist()
-            best: dict[str, Any] = dict(layer=layer, head=head, query=query, key=key)
-            best |= dict(value=float(found.values[0]), to=tokens[query], itself=query == key)
-            best |= dict(**{"from": tokens[key]})
-        likeliest = max(found.answers, key=lambda answer: answer[2])
-        return say(
-            "sentence",
-            **best,
-            token=name(flow.token),
-            logit=flow.logit,
-            against=None if flow.against is None else name(flow.against),
-            at=tokens[self.position],
-            position=self.position,
-            shown=shown,
-            n=found.n,
-            rest=found.total - float(found.values[:shown].double().sum()),
-            cuts=len(self.cuts),
-            before=found.before,
-            after=found.after,
-            probability=likeliest[2],
-            answer=None if likeliest[0] == flow.token else name(likeliest[0]),
-        )
+        return int(self._shown("marked")["marked"]["edges"])
 
     def _scene(self) -> Scene:
+        scene = super()._scene()
         over = self._circuit if self._options.get("circuit", True) else {}
-        heads = frozenset(map(tuple, over["heads"])) if over else None
-        return flow_scene(
-            title=self._title,
-            sentence=self.sentence,
-            tokens=self._data.tokens,
-            found=self.found,
-            shown=self.shown,
-            name=f"“{self._data.name(self.found.flow.token)}”",
-            heads=heads,
-            circuit=over.get("sentence", ""),
-        )
+        return replace(scene, sentence=f"{scene.sentence} {over.get('sentence', '')}".strip())
 
     def _laid_over(self, circuit: Circuit) -> dict[str, Any]:
         """A circuit's heads and its sentence.
@@ -212,20 +169,11 @@ class FlowView(SelectionView):
 
     # -- for the browser ------------------------------------------------------------------------
 
-    @property
-    def _bytes(self) -> FlowBytes:
-        return self._data.block(self.position, self.token, self._own_cuts)
-
-    def _keep(self, block: FlowBytes) -> None:
-        """Publish what the first screen shows."""
-        self._publish(_flow=block.info, _flow_data=block.data)
-
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        block = self._data.block(*read_name(name))
-        return block.info, [block.data]
+        info, data = self._data.block(*read_name(name))
+        return info, [data]
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
-        self._keep(self._bytes)
         state = super()._page_state(**options)
         if not self.carried:
             held = "This page holds the flow on view, and those with one edge more or less cut."
@@ -234,9 +182,9 @@ class FlowView(SelectionView):
 
     def _blocks(self) -> Iterable[Block]:
         """Flows with one more of the largest edges cut, and with one of the cuts undone."""
-        now = set(self._own_cuts)
+        now = set(self.cuts)
         edges: list[Cut] = [tuple(place) for place in self.found.places[:PAGE_CUTS].tolist()]
         for edge in [*edges, *sorted(now)]:
             cuts = tuple(sorted(now ^ {edge}))
-            block = self._data.block(self.position, self.token, cuts)
-            yield Block(block.info["names"][-1], block.info, [block.data])
+            info, data = self._data.block(self.position, self.token, cuts)
+            yield Block(info["names"][-1], info, [data])

@@ -3,6 +3,7 @@
 import { element, say, sizedContext, tokenElement, listen } from "../shared/dom.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { largest, strongestEdges } from "../shared/attention.js";
+import { readable } from "../shared/colours.js";
 import { fixed, quoted, short } from "../shared/messages.js";
 import { sayHeads } from "./scale.js";
 
@@ -246,7 +247,7 @@ export class LineView {
       const x = atKeys ? width - 9 - 17 * count : 9 + 17 * count;
       context.fillStyle = scene.ground;
       context.fillRect(x - 8, y - 7, 17, 14);
-      context.fillStyle = scene.colourOf(edge.head);
+      context.fillStyle = readable(scene.colourOf(edge.head), scene.ground);
       context.textAlign = "center";
       context.fillText(String(edge.head), x, y + 0.5);
     }

@@ -353,7 +353,7 @@ def _overall(seen: Seen, pyramid: Pyramid, strongest: list[tuple[int, int, float
     if seen.same:
         share[1] = float(rows[count, chosen].mean())
         share[2] = float((rows[count, chosen - 1] * (chosen > 1)).mean())
-    share[3] = sum(seen.to_nothing(at) for at in chosen.tolist()) / len(rows)
+    share[3] = sum(seen.to_nothing(chosen.tolist())) / len(rows)
     text = standing_out(seen, query, key, weight, share)
     return f"{text} (Measured on {len(rows)} of its rows.)" if " On average " in text else text
 

@@ -1,6 +1,6 @@
 // The numbers of the head on view, for a file.
 
-import { numbersOf, single } from "../shared/files.js";
+import { numbersOf, single } from "../shared/numbers.js";
 import { sayShared } from "../shared/messages.js";
 import { sayHeads } from "./scale.js";
 

@@ -2,7 +2,7 @@
 // counterpart of heads/data.py.
 
 import { viewOf } from "../pages/page_model.js";
-import { aliveTextPage } from "../pages/text_page.js";
+import { standsFor, TextPage } from "../pages/text_page.js";
 import { segmentsOfKind } from "../explorer/segments.js";
 
 export const NO_BYTES = new DataView(new ArrayBuffer(0));
@@ -127,23 +127,27 @@ export async function headBlock(ask, kinds, name, edits = []) {
 
 /** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const aliveHeads = (model, signal) =>
-  aliveTextPage(model, signal, {
-    traits: headTraits,
-    block: headPart,
-    names: ONE_HEAD,
+  standsFor(model, signal, {
+    Kernel: HeadsPage,
+    answers: ({ type, name }) => type === "block" && ONE_HEAD.test(name),
     wanted: () => Boolean(model.get("_first")?.name),
   });
 
-const about =
-  (ask, { of }) =>
-  (question) =>
-    ask({ ...question, of });
+class HeadsPage extends TextPage {
+  async traits([read]) {
+    const [before, kind, layer, head] = ["_kinds", "kind", "layer", "head"].map((name) =>
+      this.page.get(name),
+    );
+    const kinds = kindsOf(before, read);
+    const maps = await mapTraits(this.#about(read), kinds, { kind, layer, head });
+    return { _kinds: kinds, ...maps, selected: null, a: null, b: null };
+  }
 
-async function headTraits(ask, [texts], page) {
-  const kinds = kindsOf(page.get("_kinds"), texts);
-  const place = { kind: page.get("kind"), layer: page.get("layer"), head: page.get("head") };
-  return { _kinds: kinds, ...(await mapTraits(about(ask, texts), kinds, place)), a: null, b: null };
+  answered([read], name) {
+    return headBlock(this.#about(read), this.page.get("_kinds"), name);
+  }
+
+  #about({ of }) {
+    return (question) => this.ask({ ...question, of });
+  }
 }
-
-const headPart = (ask, [texts], name, page) =>
-  headBlock(about(ask, texts), page.get("_kinds"), name);

@@ -1,7 +1,15 @@
 // The texts below the picture: the sentence, the number under the cursor, the top-5 table.
 
 import { largest } from "../shared/attention.js";
-import { byTouch, element, hint, sentencePart, tableParts, tokenElement } from "../shared/dom.js";
+import {
+  byTouch,
+  element,
+  hint,
+  sentencePart,
+  svgPart,
+  tableParts,
+  tokenElement,
+} from "../shared/dom.js";
 import { sayProse } from "../shared/prose.js";
 import { MANY_QUERIES } from "./lines.js";
 import {
@@ -203,18 +211,13 @@ const columnOf = (rowOf, queries, key) =>
   Float32Array.from({ length: queries }, (_, query) => rowOf(query)[key]);
 
 function lockSign() {
-  const made = (tag, attributes) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    return node;
-  };
-  const svg = made("svg", {
+  const svg = svgPart("svg", {
     viewBox: "0 0 16 16",
     width: "14",
     height: "14",
     "aria-hidden": "true",
   });
   const shape = "M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm2 0h4V5a2 2 0 0 0-4 0z";
-  svg.append(made("path", { d: shape, fill: "currentColor", "fill-rule": "evenodd" }));
+  svg.append(svgPart("path", { d: shape, fill: "currentColor", "fill-rule": "evenodd" }));
   return svg;
 }

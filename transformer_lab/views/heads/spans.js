@@ -141,7 +141,7 @@ export class Spans {
     this.open = false;
     this.draft = {};
     this.opener = button(sayHeads("from_a_to_b"), "spans", sayHeads("show_only_what_goes"), () =>
-      this.#toggle(),
+      this.toggle(!this.open),
     );
     this.opener.replaceChildren(...orShort(sayHeads("from_a_to_b"), sayHeads("from_a_to_b_short")));
     this.which = radioGroup({
@@ -218,9 +218,10 @@ export class Spans {
     this.#show();
   }
 
-  #toggle() {
-    this.open = !this.open;
-    if (!this.open) this.#set(null, null);
+  /** @param {boolean} open */
+  toggle(open) {
+    this.open = open;
+    if (!open) this.#set(null, null);
     this.#show();
     this.shell.redraw();
   }

@@ -54,8 +54,8 @@ KEYS = 12  # categories in the legend
 NUMBERS = 96  # most numbers of a vector drawn in a strip
 
 
-def figure_of(scene: Scene) -> Figure:
-    """Draw a scene as a still picture: its title and sentence above the panels."""
+def figure_of(scene: Scene, note: str = "") -> Figure:
+    """Draw a scene as a still picture: its title and sentence above the panels, a note below."""
     groups = []  # of rows with the same widths, so that their panels line up
     for widths, alike in groupby(scene.panels, lambda row: [panel.width for panel in row]):
         shares, rows = np.array(widths) / sum(widths), list(alike)
@@ -64,11 +64,15 @@ def figure_of(scene: Scene) -> Figure:
     heights = [sum(tall) for _, _, tall in groups]
     sentence = shortened(scene.sentence, 3)
     top = 0.55 + 0.17 * (1 + sentence.count("\n"))
-    whole = top + sum(heights)
+    low = 0.26 if note else 0.0
+    whole = top + sum(heights) + low
     figure = blank(WIDTH, whole)
     write(figure, 0.02, 1 - 0.12 / whole, scene.title, size=12, weight="bold")
     write(figure, 0.02, 1 - 0.42 / whole, sentence, size=10)
-    figure.set_layout_engine("constrained", rect=(0.01, 0, 0.98, 1 - top / whole))
+    if note:
+        write(figure, 0.02, 0.2 / whole, note, size=10, color=QUIET)
+    rect = (0.01, low / whole, 0.98, 1 - (top + low) / whole)
+    figure.set_layout_engine("constrained", rect=rect)
     grid = figure.add_gridspec(len(groups), 1, height_ratios=heights)
     for at, (rows, widths, tall) in enumerate(groups):
         sizes = dict(width_ratios=widths, height_ratios=tall)

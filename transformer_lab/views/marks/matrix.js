@@ -2,7 +2,6 @@
 // or a numbered axis, the cell under the cursor and a chosen one. The whole matrix, or a window of
 // one that is larger than a screen.
 
-import { pooled } from "../shared/attention.js";
 import {
   entry,
   inkOn,
@@ -23,8 +22,7 @@ import {
   textOf,
   writeAbove,
 } from "../shared/map_frame.js";
-import { TO_NOTHING } from "../shared/map_sentences.js";
-import { changeText, short } from "../shared/messages.js";
+import { changeText, sayShared, short } from "../shared/messages.js";
 import { roundStep } from "../shared/ticks.js";
 
 const NUMBER_FROM = 30; // cell size, in pixels, from which its number is written into it
@@ -118,6 +116,42 @@ export function pixelsIn(scene, part, width, height) {
 export const valueIn = ({ rowOf, valueAt }, query, key) =>
   valueAt ? valueAt(query, key) : rowOf(query)[key];
 
+/**
+ * Shrink a pattern to the available pixels by max-pooling.
+ * @param {(query: number) => Float32Array} rowOf
+ * @param {{query: number, key: number, queries: number, keys: number}} part of the map
+ * @param {number} width
+ * @param {number} height
+ * @param {number} rowsAPixel most rows to read for one line of pixels
+ * @param {boolean} [signed] whether a pixel is the weight furthest from 0, rather than the largest
+ * @returns {{width: number, height: number, values: Float32Array, sampled: boolean}}
+ */
+export function pooled(rowOf, part, width, height, rowsAPixel, signed = false) {
+  const w = Math.max(1, Math.min(part.keys, Math.floor(width)));
+  const h = Math.max(1, Math.min(part.queries, Math.floor(height)));
+  const values = new Float32Array(w * h);
+  let sampled = false;
+  for (let y = 0; y < h; y++) {
+    const first = part.query + Math.floor((y * part.queries) / h);
+    const last =
+      part.query + Math.max(first - part.query + 1, Math.floor(((y + 1) * part.queries) / h));
+    const step = Math.max(1, Math.ceil((last - first) / rowsAPixel));
+    sampled ||= step > 1;
+    for (let query = first; query < last; query += step) {
+      const row = rowOf(query);
+      for (let x = 0, key = part.key; x < w; x++) {
+        const end = part.key + Math.max(key - part.key + 1, Math.floor(((x + 1) * part.keys) / w));
+        let most = values[y * w + x];
+        for (; key < end; key++) {
+          if (signed ? Math.abs(row[key]) > Math.abs(most) : row[key] > most) most = row[key];
+        }
+        values[y * w + x] = most;
+      }
+    }
+  }
+  return { width: w, height: h, values, sampled };
+}
+
 export class MatrixMap {
   /** @param {HTMLCanvasElement} canvas @param {AbortSignal} signal @param {{hover?: (at: Spot | null) => void, pick?: (at: Spot) => void}} on */
   constructor(canvas, signal, on) {
@@ -186,7 +220,9 @@ export class MatrixMap {
       rowLabel: scene.numbered ? undefined : widest(scene.queries, part.query, part.queries),
       columnLabel: widest(scene.keys, part.key, part.keys),
       lastLabel: widest(scene.keys, part.key + part.keys - 1, 1),
-      nothing: scene.nothing ? widest([scene.nothingName ?? TO_NOTHING], 0, 1, NOTHING_FONT) : 0,
+      nothing: scene.nothing
+        ? widest([scene.nothingName ?? sayShared("to_nothing")], 0, 1, NOTHING_FONT)
+        : 0,
       stretched: scene.stretched,
       largest: scene.cell,
       unnamed: scene.hideRowNames,
@@ -314,7 +350,7 @@ export class MatrixMap {
 
   /** Draw the column of weight to nothing, beside the keys. */
   #beside(context, hover, written) {
-    const { colours, nothing, nothingName = TO_NOTHING } = this.scene;
+    const { colours, nothing, nothingName = sayShared("to_nothing") } = this.scene;
     const { top, height, beside } = this.frame;
     context.fillStyle = colours.blocked;
     context.fillRect(beside.left, top, beside.width, height);

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import traitlets as t
 
-from ..shared.base import View, css, esm
+from ..shared.base import css, esm
 from ..shared.codecs import shown_token
-from ..shared.messages import messages
+from ..shared.scripted import ScriptedView
 from ..shared.traits import Float, Int
-from .scene import mix_scene
 
-if TYPE_CHECKING:
-    from ..marks.scene import Scene
-
-say = messages("mix")
 LARGEST = 40.0
 MOST_WORDS = 12
 
 
-class MixView(View):
+class MixView(ScriptedView):
     """scores → ÷ √d → softmax → sum, for one word that attends to others; scores can be dragged.
 
     `scores`, `d` and `hidden` can be read and set from Python; they follow what the reader does.
@@ -45,6 +40,7 @@ class MixView(View):
 
     _esm: ClassVar[str] = esm("mix/view.js")
     _css: ClassVar[str] = css("mix")
+    _folder: ClassVar[str] = "mix"
 
     scores = t.List(Float()).tag(sync=True)
     d = Int(1).tag(sync=True)
@@ -103,37 +99,10 @@ class MixView(View):
     @property
     def weights(self) -> list[float]:
         """softmax(scores / √d) over the words that are not hidden; all 0 when every word is."""
-        seen = [s / math.sqrt(self.d) for i, s in enumerate(self.scores) if i not in self.hidden]
-        top = max(seen, default=0.0)
-        shares = [
-            0.0 if i in self.hidden else math.exp(score / math.sqrt(self.d) - top)
-            for i, score in enumerate(self.scores)
-        ]
-        total = sum(shares) or 1.0
-        return [share / total for share in shares]
+        return [float(weight) for weight in self._shown("weights")["weights"]]
 
     @property
     def mixture(self) -> tuple[float, float]:
         """The weighted sum of the values."""
-        pairs = list(zip(self.weights, self._values, strict=True))
-        return sum(w * v[0] for w, v in pairs), sum(w * v[1] for w, v in pairs)
-
-    @property
-    def sentence(self) -> str:
-        weight = max(self.weights)
-        word = self._words[self.weights.index(weight)] if weight > 0 else None
-        x, y = self.mixture
-        return say("sentence", word=word, weight=weight, query=self._query or None, x=x, y=y)
-
-    def _scene(self) -> Scene:
-        return mix_scene(
-            self._title,
-            self.sentence,
-            self._words,
-            self.scores,
-            self.d,
-            self.weights,
-            self.hidden,
-            self._values,
-            self.mixture,
-        )
+        x, y = self._shown("mixture")["mixture"]
+        return float(x), float(y)

@@ -211,8 +211,7 @@ class ModelData:
             parts = (outcome[n].tolist() for n in ("tokens", "before", "after"))
             found = [[names(i), p, q] for i, p, q in zip(*parts, strict=True)]
             risen = int(outcome["risen"].sum())
-        info: Plain = {"name": f"lens/{position}/{edits}", "position": position, "why": why}
-        return info | {"rows": rows, "answers": found, "risen": risen}
+        return {"position": position, "why": why, "rows": rows, "answers": found, "risen": risen}
 
     def _batch(self, trace: Trace) -> int:
         return self.batch if trace is self.trace else 0
@@ -260,8 +259,8 @@ class ModelData:
                 "at": put(numbers),
                 "sums": edges.sums.tolist(),
             }
-        info = {"name": f"pass/{first}/{edits}", "edited": edits != NO_EDITS}
-        return info | {"stacks": stacks, "steps": steps}, b"".join(data)
+        info = {"edited": edits != NO_EDITS, "stacks": stacks, "steps": steps}
+        return info, b"".join(data)
 
     def map(self, kind: str, layer: int, head: int, edits: str) -> Tensor:
         """One head's attention weights, [query, key]."""

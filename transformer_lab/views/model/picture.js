@@ -6,99 +6,17 @@ import { fitText, pixelRatio, sizedContext } from "../shared/dom.js";
 import { leaning, leaningHeight, writeAbove } from "../shared/map_frame.js";
 import { percentText } from "../shared/messages.js";
 import { wrapped } from "../shared/sheet.js";
+import { larger } from "./scene.js";
 
 const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers, of a tall layer, of the tallest and of the lowest
 const [COLUMN, BROADEST, AROUND] = [11, 110, 1]; // pixels of a token's column, narrowest and widest; tall layers on each side of the one in focus
-const [SEEN, VANISHED, MOVED] = [0.12, 0.5, 0.04]; // fractions of a layer's largest edge, of what an edge carried, of a stream's size
+const MOVED = 0.04; // of a stream's size
 const [MODEL_MONO, MODEL_SANS] = [
   "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace",
   "system-ui, 'DejaVu Sans', sans-serif",
 ];
 
-/**
- * @typedef {{head: number, query: number, key: number, before: number, after: number, kind: string, layer: number, step: number, first: boolean}} Edge
- *   first: whether it is a query's strongest
- * @typedef {{what: string, stack: string, layer: number, kind?: string, why?: string, edges?: number, at?: number, sums?: number[]}} Step
- * @typedef {{stack: string, layer: number, steps: number[], top: number, high: number}} Band
- * @typedef {{edge?: Edge, stack?: string, token?: number, layer?: number, row?: number, part?: string}} Spot
- */
-
-/** A pass as it is sent; see ModelData.block of data.py. */
-export class PassFound {
-  /** @param {any} info @param {Float32Array} flat */
-  constructor(info, flat) {
-    this.info = info;
-    this.flat = flat;
-    /** @type {Step[]} */
-    this.steps = info.steps;
-    /** @type {Map<number, Edge[]>} */
-    this.known = new Map();
-    /** @type {Band[]} */
-    this.bands = [];
-    this.steps.forEach(({ what, stack, layer }, i) => {
-      if (what === "start" || what === "end") return;
-      const last = this.bands[this.bands.length - 1];
-      if (last?.stack === stack && last.layer === layer) last.steps.push(i);
-      else this.bands.push({ stack, layer, steps: [i], top: 0, high: 0 });
-    });
-    this.now = Number(info.edited);
-  }
-
-  /** How many rows of sizes a stack has. @param {string} stack */
-  rows(stack) {
-    return this.bands.filter((band) => band.stack === stack).length + 1;
-  }
-
-  /** Size of a token's stream. @param {string} stack @param {number} row @param {number} token @param {number} [now] 1: with the edits */
-  norm(stack, row, token, now = this.now) {
-    const { first, count, norms } = this.info.stacks[stack];
-    return this.flat[norms + (now * this.rows(stack) + row) * count + token - first];
-  }
-
-  /** What a part adds, relative to the stream's size; null if it is not known. @param {string} stack @param {string} part @param {number} layer @param {number} token @param {number} [now] @returns {number | null} */
-  share(stack, part, layer, token, now = this.now) {
-    const { first, count, shares } = this.info.stacks[stack];
-    return part in shares && token >= first && token < first + count
-      ? this.flat[shares[part] + (now * (this.rows(stack) - 1) + layer) * count + token - first]
-      : null;
-  }
-
-  /** The edges of a step. @param {number} step @returns {Edge[]} */
-  edges(step) {
-    const known = this.known.get(step);
-    const { at = 0, edges: n, kind = "", layer } = this.steps[step];
-    if (known || !n) return known ?? [];
-    const read = (row, i) => this.flat[at + row * n + i];
-    const found = Array.from({ length: n }, (_, i) => ({
-      head: read(0, i),
-      query: read(1, i),
-      key: read(2, i),
-      before: read(3, i),
-      after: read(4, i),
-      kind,
-      layer,
-      step,
-      first: false,
-    }));
-    const led = new Set();
-    for (const edge of found.toSorted(
-      (a, b) => Math.max(b.before, b.after) - Math.max(a.before, a.after),
-    )) {
-      edge.first = !led.has(edge.query);
-      led.add(edge.query);
-    }
-    this.known.set(step, found);
-    return found;
-  }
-
-  /** The edge that carries most to a token in a step. @param {number} step @param {number} token @returns {Edge | null} */
-  strongest(step, token) {
-    return this.edges(step).reduce(
-      (best, edge) => (edge.query === token && edge.after > (best?.after ?? 0) ? edge : best),
-      /** @type {Edge | null} */ (null),
-    );
-  }
-}
+/** @typedef {import("./scene.js").Edge} Edge @typedef {import("./scene.js").Band} Band @typedef {import("./scene.js").Spot} Spot */
 
 const between = (a, b, share) => a + (b - a) * share;
 const eased = (u) => (u <= 0 ? 0 : u >= 1 ? 1 : u * u * (3 - 2 * u));
@@ -127,7 +45,7 @@ export class ModelPicture {
   /**
    * Set the scene; `draw` draws it.
    * @param {object} scene
-   * @param {PassFound} scene.found
+   * @param {import("./scene.js").Pass} scene.found
    * @param {Record<string, string[]>} scene.stacks tokens of each
    * @param {string} scene.main
    * @param {{stack: string, layer: number}} scene.focus
@@ -454,32 +372,27 @@ export class ModelPicture {
   /** The edges of a step to draw: the strongest, or those of the token pointed at. @param {Band} band @param {number} step @returns {Edge[]} */
   drawn(band, step) {
     const { found, pointed } = this.scene;
-    const edges = found.edges(step);
-    const most = edges.reduce((a, { before, after }) => Math.max(a, before, after), 1e-9);
-    const large = (edge) => Math.max(edge.before, edge.after) / most;
-    if (pointed)
-      return edges.filter(
+    if (!pointed) return found.drawn(step, band.high < 24);
+    const least = 0.02 * found.most(step);
+    const { stack, token } = pointed;
+    return found
+      .edges(step)
+      .filter(
         (edge) =>
-          large(edge) > 0.02 &&
-          ((edge.query === pointed.token && pointed.stack === band.stack) ||
-            (edge.key === pointed.token &&
-              pointed.stack === (edge.kind === "cross" ? "encoder" : band.stack))),
+          larger(edge) > least &&
+          ((edge.query === token && stack === band.stack) ||
+            (edge.key === token && stack === (edge.kind === "cross" ? "encoder" : band.stack))),
       );
-    return edges.filter((edge) =>
-      band.high < 24 ? edge.first && large(edge) > SEEN : edge.first || large(edge) > SEEN,
-    );
   }
 
   #edges(context, band, step, u) {
     const { found, inks, edge: chosen } = this.scene;
     const edges = this.drawn(band, step);
-    const most = found
-      .edges(step)
-      .reduce((a, { before, after }) => Math.max(a, before, after), 1e-9);
+    const most = found.most(step);
     const reach = eased(Math.min(1, u / 0.9));
     const thin = band.high < 24 ? 0.45 : 1;
     for (const edge of edges.toSorted((a, b) => a.after - b.after)) {
-      const isGone = found.now && edge.after < VANISHED * edge.before;
+      const isGone = found.isGone(edge);
       const size = (isGone ? edge.before : edge.after) / most;
       const curve = this.#curve(band, edge);
       const isChosen =

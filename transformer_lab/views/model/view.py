@@ -16,9 +16,9 @@ from ..block.data import BlockData
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats
-from ..shared.edit_words import edit_words
 from ..shared.embedded_model import EmbeddedModel
-from ..shared.messages import messages, numbered, translated
+from ..shared.messages import translated
+from ..shared.scripted import ScriptedView
 from ..shared.selection import (
     SelectionView,
     check_places,
@@ -29,11 +29,9 @@ from ..shared.selection import (
 )
 from ..shared.traits import Int
 from .data import NO_EDITS, WINDOW, ModelData, Pass, edits_name
-from .scene import model_scene
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
-    from ..marks.scene import Scene
 
 PAGE_BYTES = 4 * 2**20  # limit on maps in a saved page without a model
 PAGE_LENS = 1.5e10  # multiplications spent on the logit lens of a saved page
@@ -41,7 +39,7 @@ PAGE_WALKS = 8  # blocks that a page without a model can open; each costs a pass
 MASKS = ("[MASK]", "<mask>")
 
 
-class ModelView(SelectionView):
+class ModelView(ScriptedView, SelectionView):
     """The whole model at work on one text: an animation of the forward pass, step by step.
 
     Each token is a line (its residual stream, as wide as the stream is long), layers go from top to
@@ -72,6 +70,8 @@ class ModelView(SelectionView):
 
     _esm: ClassVar[str] = esm("model/view.js")
     _css: ClassVar[str] = css("model", "block")
+    _folder: ClassVar[str] = "model"
+
     absent: ClassVar[str] = "this page does not hold it"
 
     step = Int(None, allow_none=True, below=lambda self: len(self._steps)).tag(sync=True)
@@ -91,18 +91,19 @@ class ModelView(SelectionView):
         link: str | None = None,
         language: str = "en",
     ):
-        self._say = messages("model", language)
+        translation = translated("model", language)
         check_traced(trace, batch)
         self.trace, self._data = trace, ModelData(trace, batch)
         sizes, main = sizes_of(trace), self._data.main
         check_places(layer=(layer, sizes[main]["layers"]), head=(head, sizes[main]["heads"]))
-        self._batch, self._about = batch, self._model()
+        self._batch = batch
+        self._about = self._model()
         super().__init__(
             **traits_of(trace, batch, title, link, "The model"),
             _kinds=sizes,
             _stacks=self._data.tokens,
             _about=self._about,
-            _messages=translated("model", language),
+            _messages=translation,
         )
         self._embedded = EmbeddedModel(self._subjects)
         self.kind = kind_of(trace, main)
@@ -110,7 +111,7 @@ class ModelView(SelectionView):
         self.layer = strongest[0] if layer is None else layer
         self.head = strongest[1] if head is None else head
         self.edits = edits
-        self._keep()
+        self._hold()
 
     def _model(self) -> dict[str, Any]:
         """What the browser needs to know about the model."""
@@ -122,8 +123,10 @@ class ModelView(SelectionView):
         return {
             "main": data.main,
             "here": "decoder" not in trace.kinds,
+            "positions": self._walks.positions,
             "classes": trace.logits is None and trace.answers is not None,
             "start": self._start,
+            "first": data.last,
             "norms": known,
             "weighted": trace.value_note.startswith("‖"),
             "window": WINDOW,
@@ -209,127 +212,28 @@ class ModelView(SelectionView):
     def _said(self) -> dict[str, Any]:
         return self._data.lens(self.token, edits_name(self._edits))
 
-    @property
-    def sentence(self) -> str:
-        found, said, at = self.found, self._said, self.step
-        at = len(found.steps) - 1 if at is None else min(at, len(found.steps) - 1)
-        step, main = found.steps[at], self._data.main
-        stack, token = step["stack"], self.token
-        if stack != main:
-            token = min(token, len(self._data.tokens[stack]) - 1)
-        names = self._data.tokens[stack]
-        values: dict[str, Any] = dict(
-            what=step["what"],
-            stack=stack,
-            several=len(self._data.stacks) > 1,
-            layer=step["layer"],
-            n=self._length,
-            token=numbered(names, token),
-            why=step.get("why"),
-            here=self._about["here"],
-            classes=self._about["classes"],
-            share=None,
-            would=None,
-            head=None,
-            answer=None,
-            edits=self._edits_words() or None,
-            best=None,
-        )
-        values["from"] = None
-        if at in found.edges:
-            values |= self._taken(at, token)
-        elif step["what"] in found.shares[stack]:
-            column = token - self._data.window(stack, self._from).start
-            shares = found.shares[stack][step["what"]][int(bool(self._edits)), step["layer"]]
-            values["share"] = float(shares[column]) if 0 <= column < len(shares) else None
-            if stack == main and said["rows"]:
-                would, chance = said["rows"][bool(self._edits)][step["layer"] + 1][0]
-                values |= dict(would=would, chance=chance)
-        if said["answers"]:
-            answer, before, after = said["answers"][0]
-            best = max(said["answers"], key=lambda row: row[2])
-            values |= dict(answer=answer, before=before, after=after, best_after=best[2])
-            values["best"] = None if best[0] == answer else best[0]
-        return self._say("sentence", **values)
-
-    def _taken(self, at: int, token: int) -> dict[str, Any]:
-        """The edge that carries most to a token in a step."""
-        edges, now = self.found.edges[at], int(bool(self._edits))
-        kind = self.found.steps[at]["kind"]
-        names = self._data.tokens["encoder" if kind == "cross" else kind]
-        best, found = {}, 0.0
-        for (head, query, key), size in zip(
-            edges.places.tolist(), edges.carried[now].tolist(), strict=True
-        ):
-            if query == token and size > found:
-                best, found = {"from": numbered(names, key), "head": head}, size
-        return best
-
-    def _edits_words(self) -> str:
-        kind = self.kind if len(self.kinds) > 1 else ""
-        words = []
-        for values in self._edits:
-            own = values.get("kind") or self._data.main
-            sides = (
-                self.trace.query_tokens(own, self._batch),
-                self.trace.key_tokens(own, self._batch),
-            )
-            words.append(edit_words(values, *sides, kind=kind, say=self._say))
-        return self._say("and").join(words)
-
-    def _scene(self) -> Scene:
-        data = self._data
-        windows = {}
-        for stack in data.stacks:
-            seen = data.window(stack, self._from)
-            windows[stack] = (seen.start, data.tokens[stack][seen.start : seen.stop])
-        return model_scene(
-            self._say,
-            self._title,
-            self.sentence,
-            self.found,
-            windows,
-            self.answers,
-            data.main,
-            bool(self._edits),
-            self.trace.n_heads(),
-        )
-
     # -- for the browser ------------------------------------------------------------------------
 
     @cached_property
     def _walks(self) -> BlockData:
         return BlockData(self.trace, self._batch)
 
-    def _keep(self) -> None:
-        """Publish what the first screen shows."""
-        edits = edits_name(self._edits)
-        info, data = self._data.block(self._from, edits)
-        self._publish(_pass=info, _pass_data=data, _lens=self._data.lens(self.token, edits))
-
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, _, of = name.partition("/")
-        if what in ("pass", "lens"):
+        if what in ("pass", "likely"):
             at, _, edits = of.partition("/")
             if not at.isdigit() or not int(at) < self._length:
                 raise ValueError(f"{at[:20]} is outside the {self._length} tokens")
-            if what == "lens":
+            if what == "likely":
                 return self._data.lens(int(at), edits), [b""]
             info, data = self._data.block(int(at), edits)
             return info, [data]
         if what == "map":
             kind, layer, head, edits = of.split("/", 3)
-            return {"name": name}, [pack_floats(self._data.map(kind, int(layer), int(head), edits))]
+            return {}, [pack_floats(self._data.map(kind, int(layer), int(head), edits))]
         if what == "walk":
-            kind, layer, head, position = of.split("/")
-            layer = self._walks.with_heads(kind, int(layer))
-            walk = self._walks.walk(kind, layer, int(head), int(position))
-            return walk.info, [walk.data]
+            return self._walks.part(name)
         return super()._part_named(name)
-
-    def _page_state(self, **options: Any) -> dict[str, Any]:
-        self._keep()
-        return super()._page_state(**options)
 
     def _blocks(self) -> Iterable[Block]:
         edits = edits_name(self._edits)
@@ -338,20 +242,20 @@ class ModelView(SelectionView):
             yield Block(f"pass/{self._from}/{NO_EDITS}", info, [data])
         if self.carried:
             return
-        for name in self._held(edits):
+        for name in self._stored(edits):
             try:
                 info, buffers = self._part_named(name)
             except ValueError:  # a block that is not a sum of known parts, or a missing map
                 continue
             yield Block(name, info, buffers)
 
-    def _held(self, edits: str) -> Iterable[str]:
+    def _stored(self, edits: str) -> Iterable[str]:
         """Names of what a page without the model holds besides the pass that is shown."""
         data, trace, main = self._data, self.trace, self._data.main
         seen = data.window(main, self._from)
         cost = trace.n_layers(main) * (1 if trace.logits is None else trace.logits.shape[-1]) * 1e3
         shown = sorted(seen, key=lambda at: abs(at - self.token))
-        yield from (f"lens/{at}/{edits}" for at in shown[: max(1, int(PAGE_LENS / cost))])
+        yield from (f"likely/{at}/{edits}" for at in shown[: max(1, int(PAGE_LENS / cost))])
         left = PAGE_BYTES
         for kind, size in self.kinds.items():
             for layer in trace.attending(kind):

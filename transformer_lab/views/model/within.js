@@ -1,24 +1,23 @@
 // The model of a BlockView inside a ModelView: it passes choices and questions on to the ModelView.
 
 export class Within {
-  /** @param {import("./view.js").ModelViewer} viewer @param {any} info @param {Uint8Array} data of the first walk @param {string} note */
-  constructor(viewer, info, data, note) {
-    const { model, stacks } = viewer;
+  /** @param {any} viewer @param {{name: string, info: any, bytes: Uint8Array}} walk the first @param {string} note */
+  constructor({ model }, { name, info, bytes }, note) {
     this.model = model;
     this.own = /** @type {Record<string, any>} */ ({
       step: "stream",
       link: "",
       _carried: null,
       _held: "",
-      _walk: info,
-      _walk_data: data,
+      _answers: [[name, info, bytes.byteLength]],
+      _answers_data: bytes,
       _title: "",
       _how: null,
       _note: note,
       _kinds: Object.fromEntries(
-        Object.entries(stacks).map(([kind, tokens]) => [
+        Object.entries(model.get("_stacks")).map(([kind, tokens]) => [
           kind,
-          { ...model.get("_kinds")[kind], tokens },
+          { ...model.get("_kinds")[kind], tokens, positions: model.get("_about").positions },
         ]),
       ),
     });

@@ -155,7 +155,7 @@ export class AskRow {
     const { sides, unread = "", travels } = this.model.get("_carried");
     for (const { text, target } of this.sides)
       for (const area of [text, target]) if (area) area.readOnly = !travels;
-    this.run.hidden = !travels; // the engine could not be started, which is reported elsewhere
+    this.run.hidden = !travels; // the engine is switched off, which `inPageLine` reports
     /** @type {HTMLElement | null} */ (this.root.closest(".tl-view"))?.setAttribute(
       "data-texts",
       String(++this.texts),

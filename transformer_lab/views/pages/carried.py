@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import zlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ...adapters.continuation import ends_of
 from ...adapters.linear import stored
 from ...adapters.lookup import hugging_face_of, network_of
 from ...adapters.network import Inputs, Network
 from ...graphs.block_walks import NAME
-from ...graphs.export import Graph, Written, calls_of
+from ...graphs.check import reads, tensors_of
+from ...graphs.export import Graph, GraphError, Written, calls_of, outputs_of
 from ...graphs.obtaining import at_hand, graph_of_model
 from ...graphs.rows import apart
 from ...graphs.store import is_shipped, structure_of
@@ -38,12 +41,16 @@ if TYPE_CHECKING:
     Travelling = TextModel | PictureModel
 
 
+CHECKED = 8  # rows of answers that a page compares
+
+
 @dataclass(frozen=True)
 class Carried:
     """What `packedOf` in views/engine/client.js reads.
 
     about: name, config and tokenizers, as JSON.
     weights: the bytes of a model.safetensors.
+    check: as of `_check`. Not in `about`, which is the same for every text.
     rounded: the largest change of a weight by rounding.
     precision: "float32", "float16" or "int8".
     note: what the page cannot do with it, or how 8 bits change its answers, in a sentence; or "".
@@ -52,6 +59,7 @@ class Carried:
 
     about: bytes = field(repr=False)
     weights: bytes = field(repr=False)
+    check: dict[str, Any] = field(repr=False)
     rounded: float
     precision: str = "float16"
     note: str = ""
@@ -67,7 +75,8 @@ class Carried:
         """The engine, and the model that it runs."""
         parts = [self.about, self.weights]
         engine = Block(ENGINE, {}, [engine_script().encode()])
-        return engine, Block(MODEL, {"checksums": [zlib.crc32(part) for part in parts]}, parts)
+        info = {"checksums": [zlib.crc32(part) for part in parts], "check": self.check}
+        return engine, Block(MODEL, info, parts)
 
     @property
     def size(self) -> int:
@@ -79,10 +88,12 @@ def why_not(model: Travelling) -> str:
     """Why a page cannot embed a model, as the end of a sentence; "" if it can (if it exports)."""
     if isinstance(model, PictureModel) and model.why:
         return model.why
-    weights = list(network_of(model.model).module.parameters())
+    module = network_of(model.model).module
+    weights = list(module.parameters())
     if any(p.is_meta for p in weights):
         return "some of its weights are not in memory; load it without a device_map"
-    if any(hasattr(p, "full_tensor") for p in weights):
+    # The root's parts are together after a pass: only its methods show that it is sharded.
+    if any(hasattr(part, "full_tensor") for part in weights) or hasattr(module, "reshard"):
         return "FSDP keeps its weights in parts; give the model as it was before fully_shard"
     if any(stored(p)[0] is not p for p in weights):
         return "its weights are quantized; a page quantizes them itself, so load it without"
@@ -133,7 +144,14 @@ def carried(
     for name, weight in learned.items():
         if not bool(weight.isfinite().all()):
             raise ValueError(f"{model.name} cannot travel: {name} has values that are not finite")
-    graph = exported_of(model, written)
+    traces = list(traces)
+    texts = [_inputs(trace) for trace in traces]
+    graph = exported_of(model, written, texts)
+    if texts and not any(reads(graph, one) for one in texts):
+        raise GraphError(
+            f"its graph reads exactly {graph.lengths['tokens'][0]} tokens ({graph.fixed}), and this "
+            f"text has {texts[0].tokens.shape[1]}"
+        )
     prepares, says = model.preparation() if isinstance(model, PictureModel) else (None, "")
     from safetensors.torch import save
 
@@ -153,24 +171,71 @@ def carried(
         about["analyses"] = {} if prepares is None else {"prepare": prepares.description()}
         note = " ".join(filter(None, (_change_of_answer(graph, again, model, precision), says)))
     else:
-        sides, note = _of_texts(model, precision, again, list(traces))
+        sides, note = _of_texts(model, precision, again, traces)
         about |= sides
     text = json.dumps(about, allow_nan=False).encode("ascii")
-    return Carried(text, save(narrow), rounded, precision, note, prepares is not None)
+    check = _check(graph, again, [*texts, _example(model)])
+    return Carried(text, save(narrow), check, rounded, precision, note, prepares is not None)
 
 
 def _of_texts(
     model: TextModel, precision: str, weights: dict[str, Tensor], read: list[Trace]
 ) -> tuple[dict[str, Any], str]:
-    """The tokenizers, and a note on what the page cannot do or how 8 bits change its answers."""
+    """The tokenizers, how an answer starts and ends, and a note on what the page cannot do or how 8 bits change its answers."""
     text = ""
     if precision == "int8" and read:
         text = change_of(model, weights, read).sentence(BITS[precision])
     sides = [_packed_or_recorded(model, side, read) for side in (0, 1)]
     if why := why_no_other_text(model):
         text = f"{text} No other text can be read in this page: {why}.".strip()
-    both = model.target_tokenizer is not model.tokenizer
-    return {"tokenizer": sides[0], **({"targetTokenizer": sides[1]} if both else {})}, text
+    about: dict[str, Any] = {
+        "tokenizer": sides[0],
+        "ends": sorted(ends_of(model.network.module, model.target_tokenizer.eos_id)),
+    }
+    if model.target_tokenizer is not model.tokenizer:
+        about["targetTokenizer"] = sides[1]
+    if model.kind == "encoder-decoder":
+        about["starts"] = model.starts
+    return about, text
+
+
+def _check(graph: Graph, weights: dict[str, Tensor], inputs: Sequence[Inputs]) -> dict[str, Any]:
+    """What the page computes again before it answers: the last answers of the first of these inputs
+    that the graph reads, in PyTorch with the weights of the page.
+
+    Returns:
+        `inputs`; `places`, the positions, or None for an image; and for each the `ids` of its
+        largest answers, and their `chances`: probabilities, or for a model without a head fractions
+        of the largest number of all.
+    """
+    (answers,) = graph.results
+    read = next(one for one in inputs if reads(graph, one))
+    given = dict(zip(graph.inputs, tensors_of(read, graph), strict=True))
+    if "pixel_values" in given:  # not the image, which is large
+        given["pixel_values"] = _waves(given["pixel_values"].shape)
+    kept = {name: weights[name].to(x.dtype) for name, x in graph.weights.items()}
+    found = replace(graph, weights=kept).run(*given.values())[0].cpu().double()
+    places = None
+    if graph.lengths:
+        places = list(range(max(0, len(found) - CHECKED), len(found)))
+        found = found[places]
+    rows = found.reshape(-1, found.shape[-1])[:CHECKED]
+    rows = rows.softmax(-1) if answers == "logits" else rows / rows.abs().max().clamp(min=1)
+    top = rows.abs().topk(min(4, rows.shape[-1]))
+    return {
+        "inputs": {
+            name: x[0].tolist() if name != "pixel_values" else list(x.shape)
+            for name, x in given.items()
+        },
+        "places": places,
+        "ids": top.indices.tolist(),
+        "chances": rows.gather(-1, top.indices).tolist(),
+    }
+
+
+def _waves(shape: Sequence[int]) -> Tensor:
+    """The image that `verified` in views/engine/verified.js makes as well."""
+    return torch.arange(math.prod(shape), dtype=torch.float64).sin().float().reshape(shape)
 
 
 def _change_of_answer(
@@ -202,13 +267,18 @@ def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) ->
         return recorded_tokenizer(tokenizer, words, str(error))
 
 
-def exported_of(model: Travelling, written: bool = False) -> Graph:
-    """The graph of a model, checked against the model.
+def exported_of(model: Travelling, written: bool = False, texts: Sequence[Inputs] = ()) -> Graph:
+    """The graph of a model, checked against the model as it is now, on these texts as well.
 
     Raises:
         ValueError: for a model that does not export, or whose graph differs from it.
     """
-    return graph_of_model(*_to_export(model), lambda: _about_export(model, written), written)
+    network, example = _to_export(model)
+    return graph_of_model(network, example, lambda: _about_export(model, written), written, texts)
+
+
+def _inputs(trace: Trace) -> Inputs:
+    return Inputs(trace.tokens[:1], None if trace.target is None else trace.target[:1])
 
 
 def graph_at_hand(model: TextModel, then: Callable[[], Any], written: bool = False) -> bool:
@@ -268,6 +338,7 @@ def config_of(
 ) -> dict[str, Any]:
     """What `GraphModel` in the page's engine needs to know besides the graph."""
     attends = [node[2] for node in graph.nodes if node[0] == "transformer_lab.attend"]
+    calls = calls_of(network, example)
     size, target = network.vocabulary
     lengths = [*graph.lengths.values()][-1:]  # of the stack that predicts; none for an image
     written = graph.written or Written()
@@ -275,13 +346,13 @@ def config_of(
         "kind": network.kind,
         "layers": {kind: 1 + max(a[9] for a in attends if a[8] == kind) for kind in graph.kinds},
         "n_heads": max(network.n_heads(kind) or 0 for kind in graph.kinds),
-        "n_kv_heads": max(call.key.shape[1] for call in calls_of(network, example)),
+        "n_kv_heads": max(x.shape[1] for call in calls if (x := call.value) is not None),
         "n_ctx": lengths[0][1] if lengths else None,
         "vocab_size": size,
         "target_vocab_size": target if network.kind == "encoder-decoder" else None,
         "lacking": dict(graph.lacking),
         "pairs": dict(graph.pairs),
-        "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
+        "w_o": outputs_of(network, calls, graph.weights),
         "walks": {
             site: {key: x.replace(NAME, name) if key == "why" else x for key, x in walk.items()}
             for site, walk in graph.walks.items()

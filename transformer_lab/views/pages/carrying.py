@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
+from ...adapters.hooks import foreign_hooks, hooked_everywhere, is_edited
 from ...adapters.interrupts import no_grad
+from ...adapters.lookup import network_of
 from ...adapters.model_inputs import PIXELS
 from ...files.models import model_tensors
 from ...files.waiting import note
+from ...graphs.export import GraphError
 from ...graphs.process import ExportFailed
 from .carried import Carried, carried, is_ours, why_no_other_text, why_not
 from .pictures import PictureModel
@@ -58,11 +61,12 @@ def carry(
     size = 0
     if not why:
         precision, size, why = _fitting(model, precision)
+    cannot = (
+        f"model=True: {model.name} cannot travel in a page: {{}}; leave model out, and the page "
+        "holds what was computed"
+    )
     if wanted and why:
-        raise ValueError(
-            f"model=True: {model.name} cannot travel in a page: {why}; leave model out, and the "
-            "page holds what was computed"
-        )
+        raise ValueError(cannot.format(why))
     if not why and (size > UNASKED or not is_ours(model)) and wanted is None:
         return None, (
             f"This page is a snapshot without its model, so {lacks}; "
@@ -76,7 +80,8 @@ def carry(
     except ValueError as error:
         failed = isinstance(error, ExportFailed)  # out of memory or time: save the page without
         if wanted and not failed:
-            raise
+            whole = not isinstance(error, GraphError)  # which is the end of a sentence
+            raise ValueError(str(error) if whole else cannot.format(error)) from error
         found, why = None, str(error)
     notice = f"This page is a snapshot without its model, so {lacks}: {why}."
     if wanted and failed:
@@ -217,14 +222,22 @@ def _same_again(model: TextModel, trace: Trace) -> bool:
 
 
 def _changed(model: Travelling) -> str:
-    """Why a `tl.Transformer` cannot be embedded: other code changed it, or hooks are registered."""
-    for name, module in model.model.named_modules() if is_ours(model) else ():
+    """Why a model cannot be embedded as it is now: it is being edited, or runs other code's hooks
+    or methods. Those may act on some texts only, so that no comparison would show them."""
+    module = network_of(model.model).module
+    if is_edited(module):
+        return "it is being edited, and would travel without the edit; save the page when the block of tl.edit has ended"
+    if hooked_everywhere():
+        return "torch has hooks on every module, which no page can run"
+    for name, part in module.named_modules():
         where = name or "the model"
-        hooks = ("_forward_hooks", "_forward_pre_hooks")
-        if any(getattr(module, kind) for kind in hooks):
+        if foreign_hooks(part):
             return f"{where} has hooks, which no page can run"
-        known = type(module).__module__.split(".")[0] in ("torch", "transformer_lab")
-        if not known or "forward" in vars(module) or is_parametrized(module):
+        strange = is_ours(model) and (
+            type(part).__module__.split(".")[0] not in ("torch", "transformer_lab")
+            or is_parametrized(part)
+        )
+        if strange or "forward" in vars(part):
             return f"{where} was changed by other code, which no page can run"
     return ""
 

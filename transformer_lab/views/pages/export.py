@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...files.paths import as_path
 from ...files.text_files import write_text
 from ..shared.colours import palette
 from ..shared.modules import join_modules
@@ -454,7 +455,7 @@ def notebook_to_html(notebook: str | os.PathLike, path: str | os.PathLike) -> Pa
     import nbformat
     from nbconvert import HTMLExporter
 
-    if not Path(notebook).is_file():  # a pipe would block
+    if not as_path(notebook, "notebook").is_file():  # a pipe would block
         raise ValueError(f"notebook={str(notebook)!r} is not a file; name a notebook")
     read = nbformat.read(notebook, as_version=4)
     live_views(read)

@@ -24,6 +24,14 @@ function checkOf(text) {
   return (sum >>> 0).toString(16);
 }
 
+/** The choices on view, by trait. @param {any} model */
+export function chosenOf(model) {
+  const names = [...(model.get("_chosen") ?? []), "_options"];
+  return Object.fromEntries(
+    names.map((name) => [name, model.get(name)]).filter(([, value]) => value !== undefined),
+  );
+}
+
 /**
  * The address of what is on view.
  * @param {any} model
@@ -31,11 +39,7 @@ function checkOf(text) {
  * @throws {Error} if it is too long
  */
 export function linkTo(model, more) {
-  const names = [...(model.get("_chosen") ?? []), "_options"];
-  const chosen = Object.fromEntries(
-    names.map((name) => [name, model.get(name)]).filter(([, value]) => value !== undefined),
-  );
-  const json = JSON.stringify([pageName(model), chosen, more]);
+  const json = JSON.stringify([pageName(model), chosenOf(model), more]);
   const bytes = new TextEncoder().encode(`${checkOf(json)}${json}`);
   const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))
     .replace(/\+/g, "-")
@@ -103,6 +107,8 @@ const isNumbers = (value) =>
 /** Whether a value is valid for a trait of this page. */
 function fitsPage(model, trait, value) {
   const kinds = model.get("_kinds") ?? {};
+  const among = model.get("_choices")?.[trait];
+  if (among) return among.includes(value);
   const most = (what) => Math.max(0, ...Object.values(kinds).map((kind) => kind[what] ?? 0));
   if (trait === "layer" || trait === "head") return isPlace(value) && value < most(`${trait}s`);
   if (trait === "kind") return Object.hasOwn(kinds, value);
@@ -110,6 +116,7 @@ function fitsPage(model, trait, value) {
     return (
       value === null ||
       (Array.isArray(value) &&
+        value.some((one) => one !== null) &&
         isPlaces(
           value.map((one) => one ?? 0),
           2,

@@ -3,6 +3,8 @@
 
 import { Engine } from "../engine/client.js";
 import { RUNS_IN_PAGE } from "./in_page_line.js";
+import { afterPaint } from "../shared/dom.js";
+import { asSentence, sayShared } from "../shared/messages.js";
 import { Requests } from "../shared/requests.js";
 
 /** Whether a view is on a page that carries its model. @param {any} model */
@@ -37,7 +39,8 @@ export class PageModel {
     this.heard = new Set(); // handlers of messages
     this.turn = Promise.resolve(); // requests run one after the other
     this.saved = new Requests(page, signal);
-    this.lost = false; // whether the engine could not be started, or the model is damaged
+    this.lost = false; // whether the engine could not be started, or the model is damaged or wrong
+    if (!page.engine) afterPaint().then(() => void (signal.aborted || this.engine)); // it compares itself with PyTorch
   }
 
   // ---- as a model of a view ---------------------------------------------------------------------------
@@ -107,15 +110,17 @@ export class PageModel {
         : Engine.ofPage(new Requests(this.page, this.signal), this.signal);
       this.started.then(
         ({ engine }) => engine.inPage && this.tell({ type: RUNS_IN_PAGE }),
-        () => this.#lose(),
+        (error) => this.#lose(error),
       ); // the error goes to those who asked
     }
     return this.started;
   }
 
-  #lose() {
+  #lose(error) {
+    if (this.signal.aborted) return;
     this.lost = true;
-    this.page.set("_carried", { ...this.page.get("_carried"), travels: false });
+    const lost = sayShared("lost", { sentence: asSentence(error) });
+    this.page.set("_carried", { ...this.page.get("_carried"), travels: false, lost });
   }
 
   /** @param {Record<string, any>} question @param {Parameters<Engine["ask"]>[1]} [how] */

@@ -1,14 +1,17 @@
-// The control to choose another image, on a page that carries its model; and reading an image file
-// into numbers.
+// On a page that carries its model, another image: the control to choose one, reading its file into
+// numbers, and what the view shows of it.
 
 import { asSentence } from "../shared/messages.js";
 import { inPageLine } from "../pages/in_page_line.js";
 import { weightsLine } from "../pages/ask_row.js";
-import { viewOf } from "../pages/page_model.js";
+import { carriesModel, viewOf } from "../pages/page_model.js";
+import { TextPage } from "../pages/text_page.js";
+import { bytesOf } from "../shared/codecs.js";
 import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { Requests, Waiting } from "../shared/requests.js";
-import { sayPatch } from "./prose.js";
+import { answersOf } from "../shared/scene.js";
+import { say, view } from "./scene.js";
 
 const MOST_BYTES = 64 << 20;
 const MOST_PIXELS = 25_000_000;
@@ -26,7 +29,7 @@ function contextOf(width, height) {
 /** Bytes [3, height, width] of an image file. @param {File} file @throws for a file that is not an image, or that cannot be read as in Python */
 export async function pixelsOf(file) {
   const refuse = (why, values = {}) => {
-    throw new Error(sayPatch("refused", { name: file.name, why, width: 0, height: 0, ...values }));
+    throw new Error(say("refused", { name: file.name, why, width: 0, height: 0, ...values }));
   };
   const begins = String.fromCharCode(...new Uint8Array(await file.slice(0, 1 << 14).arrayBuffer()));
   if (file.size > MOST_BYTES) refuse("bytes");
@@ -70,7 +73,7 @@ export function anotherImage(model, signal) {
   if (!carried?.travels) return [];
   const requests = new Requests(model, signal);
   const message = element("p.tl-message#image-message", { role: "alert", hidden: true });
-  const say = (text) => Object.assign(message, { textContent: text, hidden: !text });
+  const tell = (text) => Object.assign(message, { textContent: text, hidden: !text });
   const busy = element("p.tl-hint#image-busy", { role: "status", hidden: true });
   const waiting = new Waiting(busy);
   const file = element("input#image-file", {
@@ -78,22 +81,71 @@ export function anotherImage(model, signal) {
     accept: "image/png,image/jpeg,image/webp,image/bmp",
     hidden: true,
   });
-  const choose = button(sayPatch("another"), "another", () => file.click());
+  const choose = button(say("another"), "another", () => file.click());
   file.addEventListener("change", async () => {
     const [chosen] = file.files ?? [];
     file.value = "";
     if (!chosen) return;
-    const ended = waiting.begin(sayPatch("reading"));
-    try {
-      await requests.ask({ type: "run", pixels: await pixelsOf(chosen), name: chosen.name });
-      say("");
-    } catch (error) {
-      say(asSentence(error));
-    } finally {
-      ended();
-      waiting.say("");
-    }
+    const ask = (pixels) => requests.ask({ type: "run", pixels, name: chosen.name });
+    const said = pixelsOf(chosen)
+      .then(ask)
+      .then(() => "", asSentence);
+    tell(await waiting.during(said, say("reading")));
   });
   const row = carried.prepares ? [element("div.tl-trials", choose, file)] : [];
   return [...row, message, busy, inPageLine(model, signal), ...weightsLine(model)];
+}
+
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
+export const alivePatches = (model, signal) =>
+  carriesModel(model) ? new ImagePage(model, signal) : model;
+
+class ImagePage extends TextPage {
+  view = view;
+
+  /** Stay live if the engine fails: each request then reports why. */
+  get(name) {
+    return name === "_live" || this.page.get(name);
+  }
+
+  /** @param {Record<string, any>} given the pixels, and whether to `prepare` them */
+  async #read(given) {
+    const of = this.next();
+    return { ...(await this.ask({ ask: "read", of, ...given })), of };
+  }
+
+  async again() {
+    const { buffer } = bytesOf(this.page.get("_pixels")).slice();
+    const pixels = { shape: this.carried.shape, data: new Float32Array(buffer) };
+    return [await this.#read({ pixels })];
+  }
+
+  /** Another image. @param {{pixels: {shape: number[], data: Uint8ClampedArray}, name: string}} given [3, height, width] */
+  async run({ pixels, name }) {
+    const { page, carried } = this;
+    const { first } = page.get("_grid");
+    const read = await this.#read({ pixels, prepare: true });
+    const asked = (what, more) => this.named([read], what, undefined, more);
+    const { numbers } = await asked(`rows/${first}`);
+    const far =
+      page.get("kind") === "encoder" ? (await asked("far")).info.values : page.get("_far");
+    const [top] = (await asked("effect", { edits: [] })).info.rows;
+    const edits = page.get("_edits"); // the positions are the same, so they hold for this image too
+    const effect = edits.length ? (await asked("effect")).info : {};
+    const picture = await pngOf(read.seen, carried.shape.slice(-2));
+    this.take([read]);
+    page.set({
+      ...answersOf([[`rows/${first}`, numbers]]),
+      _pixels: viewOf(read.pixels),
+      _picture: picture,
+      _far: far,
+      _effect: effect,
+      _every: [],
+      ...(top ? { _unit: say("unit", { name: top[0] }) } : {}),
+      selected: null,
+      link: "",
+      _how: { ...page.get("_how"), edits: [], image: name },
+      _carried: { ...carried, moved: true, image: name },
+    });
+  }
 }

@@ -11,9 +11,11 @@ from torch import Tensor
 from ...adapters.network import Inputs, Output
 from ...graphs import analyses
 from ..shared.codecs import shown_text
+from ..shared.messages import messages
 from ..shared.passes import Effect, Passes, changed
 from .data import Seen
-from .look import say
+
+say = messages("patches")
 
 
 class Effects(Passes[Effect]):
@@ -93,8 +95,6 @@ class Effects(Passes[Effect]):
 
     def _embedding(self, after: Tensor) -> Effect:
         found = analyses.turned(self.before.double(), after.double())
-        cosine, norms = float(found["cosine"]), found["lengths"].tolist()
-        sentence = say(
-            "state_change", what=self.what, cosine=cosine, before=norms[0], after=norms[1]
-        )
-        return Effect(max(0.0, 1 - cosine), sentence)
+        cosine, (before, after) = float(found["cosine"]), found["lengths"].tolist()
+        facts = {"what": self.what, "cosine": cosine, "before": before, "after": after}
+        return Effect(max(0.0, 1 - cosine), facts=facts)

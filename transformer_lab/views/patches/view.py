@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ...edits.constructors import ablate, knock_out
 from ...pictures.image_model import ImageModel
 from ...tracing.trace import Trace
 from ..pages.pictures import PictureModel
 from ..shared.base import css, esm
 from ..shared.codecs import png_of_bytes, shown_text
-from ..shared.edit_words import edit_words
 from ..shared.embedded_model import EmbeddedPictureModel
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
 from .data import Rows, Seen, distances, look
 from .effects import Effects
-from .look import look_values, others_name, say
-from .scene import patch_scene
-
-if TYPE_CHECKING:
-    from ..marks.scene import Scene
-
-
-SLOTS = (870001, 870002, 870003, 870004)  # layer, head, query and key in code that a page fills in
 
 
 class PatchView(OverlayView):
@@ -58,6 +48,7 @@ class PatchView(OverlayView):
 
     _esm: ClassVar[str] = esm("patches/view.js")
     _css: ClassVar[str] = css("patches")
+    _folder: ClassVar[str] = "patches"
 
     def __init__(
         self,
@@ -109,8 +100,7 @@ class PatchView(OverlayView):
         self._embedded = EmbeddedPictureModel(
             picture_model(model, seen), self._stale, self._for_page
         )
-        self._first_rows()
-        self.observe(self._first_rows, "selected")
+        self._hold()
 
     # -- for people -----------------------------------------------------------------------------
 
@@ -134,51 +124,23 @@ class PatchView(OverlayView):
         self._publish(_every=plain(sizes))
         return sizes
 
-    @property
-    def sentence(self) -> str:
-        patches, layer = self.trace.patches, self.layer
-        assert patches is not None
-        labels = self._grid["labels"]
-        seen = look_values(
-            self._data.codes(self.query)[layer, self.head],
-            labels,
-            patches.start,
-            patches.n,
-            self._grid["others"],
-            layer in self._grid["padded"],
-        )
-        values: dict[str, Any] = dict(layer=layer, head=self.head, query=labels[self.query])
-        values |= dict(distance=self._far[layer][self.head], even=self._grid["even"])
-        return self._with_effect(say("sentence", **values, **seen), self.effect)
-
     def _stale(self) -> bool:
         """Whether the model's answer to this image has changed."""
         return not torch.allclose(self._effects.answer(), self._effects.before, 1e-4, 1e-4)
 
     def _for_page(self) -> dict[str, Any]:
-        """What a page needs, besides the model's graph, to describe the effects of edits."""
+        """What a page needs, besides the model's graph, to answer by name."""
         effects = self._effects
-        made = (ablate(*SLOTS[:2]), knock_out(*SLOTS[:2], query=SLOTS[2], key=SLOTS[3]))
-        return dict(
-            names=effects.names,
-            what=effects.what,
-            pool=effects.pool,
-            slots=SLOTS,
-            shape=list(self._seen.trace.given["pixel_values"].shape),
-            patterns={one.name: one.code() for one in made},
-            codes=[[one.to_dict(), one.code()] for one in self.edits],
-        )
+        about = dict(names=effects.names, what=effects.what, pool=effects.pool)
+        return dict(about=about, shape=list(self._seen.trace.given["pixel_values"].shape))
 
-    def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
-        names = self._grid["labels"]
-        return " and ".join(edit_words(one, names, names) for one in edits)
-
-    def _scene(self) -> Scene:
-        patches, codes, query = self.trace.patches, self._data.codes(self.query), self.query
-        assert patches is not None
-        picture, chosen = self._seen.picture.numpy(), (self.layer, self.head)
-        about, heads = (self._title, self.sentence), self._grid["heads"]
-        return patch_scene(*about, picture, patches, codes, query, *chosen, heads, self.fade)
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        if name == "picture":
+            height, width, _ = self._seen.picture.shape
+            return {"height": height, "width": width}, [self._seen.picture.numpy().tobytes()]
+        if name == "far":
+            return {"values": self._far}, []
+        return super()._part_named(name)
 
     def _heads(self) -> list[int]:
         return self._grid["heads"]
@@ -216,3 +178,11 @@ def _others(trace: Trace) -> str | None:
     assert patches is not None
     labels = [shown_text(x) for x in patches.labels]
     return others_name(labels, patches.start, patches.n) if trace.tokens is None else "the text"
+
+
+def others_name(labels: Sequence[str], start: int, n: int) -> str | None:
+    """The name of the positions that are not patches; None if there are none."""
+    others = [*labels[:start], *labels[start + n :]]
+    kinds = dict.fromkeys(label.rstrip(" 0123456789") for label in others)
+    names = [kind if kind in others else f"{kind}s" for kind in kinds]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])) or None

@@ -13,10 +13,14 @@ from ...analysis.patching.prompt_pair import DIRECTIONS, Pair
 from ...analysis.patching.results import PatchingGrid, PatchingGrids
 from ...attention import Tap
 from ...edits.kinds import EditError
+from ...edits.sites import OF_HEADS
 from ...text_model import TextModel
 from ...tracing.trace import Trace
-from ..pages.carried import why_not
+from ..pages.carried import Carried, why_not
+from ..pages.carrying import carry
+from ..pages.standing_by import answer_standby
 from ..shared.codecs import pack_floats, shown_token
+from ..shared.embedded_model import Answer, EmbeddedModel
 from ..shared.weights import weights_mark
 
 SITES = ("resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern")
@@ -68,27 +72,29 @@ class Desks:
             )
         self._found[direction] = pair, grids.measure(cells, progress=progress)
 
+    def _sides(self, source: Any, into: Any) -> tuple[Any, Any]:
+        """(of the clean prompt, of the corrupted one)"""
+        return (source, into) if self.pair.denoises else (into, source)
+
     def runs(self) -> tuple[Trace, Trace]:
         """The traces of the clean prompt and of the corrupted one."""
-        source, into = self.pair.source, self.pair.into
-        return (source, into) if self.pair.denoises else (into, source)
+        return self._sides(self.pair.source, self.pair.into)
 
     def places(self) -> list[tuple[int, int]]:
         """(position in the clean prompt, in the corrupted one) of all paired positions."""
-        return self.pair.pairs if self.pair.denoises else [(b, a) for a, b in self.pair.pairs]
+        return [self._sides(a, b) for a, b in self.pair.pairs]
 
     def tokens(self) -> tuple[list[str], list[str]]:
         """The tokens of the first clean and the first corrupted text, as shown."""
-        labels = [list(map(shown_token, x)) for x in (self.pair.source_labels, self.pair.labels)]
-        return (labels[0], labels[1]) if self.pair.denoises else (labels[1], labels[0])
+        labels = (self.pair.source_labels, self.pair.labels)
+        return self._sides(*(list(map(shown_token, x)) for x in labels))
 
     def columns(self) -> list[tuple[int | None, int | None, bool]]:
         """Aligned prompts: (position in the clean one, in the corrupted one, whether they differ).
 
         Unpaired tokens have None on the other side, and are left out if pairs are out of order.
         """
-        ids = [self._ids(swept) for swept in (self.pair.source_of, self.pair.into_of)]
-        first, second = ids if self.pair.denoises else ids[::-1]
+        first, second = self._sides(*map(self._ids, (self.pair.source_of, self.pair.into_of)))
         pairs, found = self.places(), []
         rising = all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
         at, end = [0, 0], (len(first), len(second))
@@ -128,12 +134,14 @@ class Desks:
     # -- for the browser ----------------------------------------------------------------------------
 
     def sizes(self) -> list[dict[str, Any]]:
-        """Each site's axis, its number of columns, and how many of these each layer has."""
+        """Each site's number of columns, how many of these each layer has, and how many heads share
+        one; 0 if they are positions."""
         grids = next(iter(self._found.values()))[1]
+        heads = self.runs()[0].n_heads(self.pair.kind)
         return [
             dict(
                 site=site,
-                axis=grid.axes[1],
+                group=max(1, heads // grid.there.shape[1]) if site in OF_HEADS else 0,
                 places=grid.there.shape[1],
                 there=grid.there.sum(1).tolist(),
             )
@@ -145,29 +153,28 @@ class Desks:
 
         Also the metric in the two runs of each direction.
         """
-        width = sum(g.there.numel() for g in next(iter(self._found.values()))[1].values())
-        parts: dict[str, list[torch.Tensor]] = {"estimate": [], "exact": []}
-        for direction in DIRECTIONS:
-            for name, found in parts.items():
+        shapes = [grid.there.shape for grid in next(iter(self._found.values()))[1].values()]
+
+        def packed(name: str) -> bytes:
+            parts = []
+            for direction in DIRECTIONS:
                 if direction in self._found:
                     grids = self._found[direction][1].values()
-                    found += [getattr(grid, name).flatten() for grid in grids]
+                    parts += [getattr(grid, name).flatten() for grid in grids]
                 else:
-                    found.append(torch.full((width,), torch.nan))
+                    parts += [torch.full((shape.numel(),), torch.nan) for shape in shapes]
+            return pack_floats(torch.cat(parts))
+
         runs = {}
         for direction, (_, grids) in self._found.items():
             one: PatchingGrid = next(iter(grids.values()))
             runs[direction] = [one.into, one.source]
-        return dict(
-            _estimates=pack_floats(torch.cat(parts["estimate"])),
-            _exact=pack_floats(torch.cat(parts["exact"])),
-            _runs=runs,
-        )
+        return dict(_estimates=packed("estimate"), _exact=packed("exact"), _runs=runs)
 
     def for_engine(self) -> dict[str, Any]:
         """What a page's engine needs to measure a cell: plain values, clean before corrupted."""
         metric, clean = self.pair.metric, self.runs()[0]
-        swept = (self.pair.source_of, self.pair.into_of)[:: 1 if self.pair.denoises else -1]
+        swept = self._sides(self.pair.source_of, self.pair.into_of)
         return dict(
             ids=[one.inputs.tokens[0].tolist() for one in swept],
             positions=[int(one.places[0]) for one in swept],
@@ -195,3 +202,38 @@ class Desks:
         if pair.into_of.inputs.given or pair.into_of.inputs.mask is not None:
             return "its prompts hold more than tokens"
         return "edits are in force" if pair.network.edited_beside(Tap()) else ""
+
+
+class EmbeddedDesks(EmbeddedModel):
+    """The model of two runs, with which a page measures further cells."""
+
+    def __init__(self, desks: Callable[[], Desks]):
+        self._desks = desks
+
+    def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
+        desks, lacks = self._desks(), "it measures no more cells"
+        why = desks.why_not_carried()
+        if why and model:
+            raise ValueError(
+                f"model=True: {desks.pair.source.model_name} cannot travel in this page: {why}; leave "
+                "model out, and the page holds what was measured"
+            )
+        if why:
+            return None, f"This page is a snapshot without its model, so {lacks}: {why}."
+        return carry(desks.model, model, not desks.is_fresh, desks.runs(), lacks, precision)
+
+    def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
+        state = super().page_state(carried, stays, note)
+        if carried:
+            state["_carried"]["bits"] = carried.bits if carried.rounded else None
+        return state
+
+    def _texts(self) -> dict[str, Any]:
+        return self._desks().for_engine()
+
+    def standby(self, message: dict[str, Any], send: Callable[..., Any]) -> Answer:
+        desks = self._desks()
+        learned = "" if desks.is_fresh else "the model has learned since the two runs"
+        model = desks.model if isinstance(desks.model, TextModel) else None
+        why = lambda: desks.why_not_carried() or learned  # noqa: E731
+        return answer_standby(message, model, why, desks.for_engine, send)

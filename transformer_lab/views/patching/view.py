@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import traitlets as t
 
 from ...analysis.patching.prompt_pair import DIRECTIONS
-from ...analysis.patching.results import Cell, PatchingGrid, PatchingGrids
+from ...analysis.patching.results import PatchingGrids
 from ...edits.kinds import EditError
-from ...edits.sites import OF_HEADS
-from ...text_model import TextModel
 from ...tracing.gradients import Logit
-from ..pages.carrying import carry, for_readers
-from ..pages.standing_by import answer_standby
 from ..shared.base import Answer, css, esm
 from ..shared.codecs import shown_text
+from ..shared.scripted import ScriptedView
 from ..shared.selection import SelectionView, link_of, sizes_of
-from .data import Desks, Place
-from .metric import Metric, say
-from .scene import patching_scene
-
-if TYPE_CHECKING:
-    from ..marks.scene import Scene
+from .data import Desks, EmbeddedDesks, Place
 
 
-class PatchingView(SelectionView):
+class PatchingView(ScriptedView, SelectionView):
     """Activation patching: two prompts, a metric, and grids of how far each activation moves the
     metric toward the other run's value when it is patched in from there.
 
@@ -54,14 +46,17 @@ class PatchingView(SelectionView):
 
     _esm: ClassVar[str] = esm("patching/view.js")
     _css: ClassVar[str] = css("patching")
-
+    _folder: ClassVar[str] = "patching"
     absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
-    first_results: ClassVar = SelectionView.first_results | {"_carried": {}}
+    first_results: ClassVar = SelectionView.first_results | {
+        "_carried": {"travels": False},
+        "_sites": [],
+    }
+
+    _sites: list[dict[str, Any]]
 
     site = t.Unicode("").tag(sync=True)
     direction = t.Enum(DIRECTIONS, "denoising").tag(sync=True)
-
-    _sites: Sequence[dict[str, Any]] = ()
 
     def __init__(
         self,
@@ -93,6 +88,7 @@ class PatchingView(SelectionView):
         )
         self._named, self._linked = title, link
         desks = Desks(model, clean, corrupted, direction, metric=metric, align=align, **self._given)
+        self._embedded = EmbeddedDesks(lambda: self._desks)
         super().__init__(title=self._heading(desks), of=desks.runs())
         self.direction = direction
         self._show(desks, metric)
@@ -127,16 +123,18 @@ class PatchingView(SelectionView):
         self._desks = desks
         clean, pair = desks.runs()[0], desks.pair
         first, second = desks.tokens()
-        compared = pair.metric
-        shown: dict[str, Any] = dict(clean=first, corrupted=second, columns=desks.columns())
-        shown |= dict(
-            places=desks.places(), aligned=pair.aligned, metric=shown_text(compared.description)
+        shown = dict(
+            clean=first,
+            corrupted=second,
+            columns=desks.columns(),
+            places=desks.places(),
+            aligned=pair.aligned,
+            metric=shown_text(pair.metric.description),
         )
         with self.hold_sync():
-            self._sites, self._pair = desks.sizes(), shown
             self._publish(
                 _kinds={pair.kind: sizes_of(clean)[pair.kind]},
-                _sites=self._sites,
+                _sites=desks.sizes(),
                 _pair=shown,
                 _code=_code_of(desks, metric),
                 _asked=_asked_of(desks),
@@ -145,20 +143,16 @@ class PatchingView(SelectionView):
             self.selected = None
             self.kind = pair.kind
             self.link = link_of(clean) if self._linked is None else self._linked
-            known = [one["site"] for one in self._sites]
-            if self.site not in known:
-                self.site = "resid_pre" if "resid_pre" in known else known[0]
+            groups = {one["site"]: one["group"] for one in self._sites}
+            if self.site not in groups:
+                self.site = "resid_pre" if "resid_pre" in groups else next(iter(groups))
             self._tell()
-            self._choose(self.grids[self.site].top(1))
-
-    def _choose(self, cells: Sequence[Cell]) -> None:
-        """Select a cell by layer, head and position, which linked views share."""
-        for cell in cells:
-            self.layer = cell.layer
-            if cell.site in OF_HEADS:
-                self.head = cell.place * self._group(cell.site)
-            else:
-                self.selected = (self._pair["places"][cell.place][0], None)
+            for cell in self.grids[self.site].top(1):
+                self.layer = cell.layer
+                if group := groups[self.site]:
+                    self.head = cell.place * group
+                else:
+                    self.selected = (shown["places"][cell.place][0], None)
 
     def _tell(self) -> None:
         """Publish all known numbers, at least those of the direction shown."""
@@ -207,72 +201,8 @@ class PatchingView(SelectionView):
     @property
     def place(self) -> tuple[str, int, int]:
         """The chosen cell, as `measure` and `grids.edit_of` take it."""
-        grid = self.grids[self.site]
-        if self.site in OF_HEADS:
-            column = self.head // self._group(self.site)
-        else:
-            query = None if self.selected is None else self.selected[0]
-            places = [clean for clean, _ in self._pair["places"]]
-            column = places.index(query) if query in places else len(places) - 1
-        return self.site, min(self.layer, len(grid.there) - 1), min(column, grid.there.shape[1] - 1)
-
-    def _group(self, site: str) -> int:
-        """How many heads share one column of a site: keys and values may be shared."""
-        width = next(one["places"] for one in self._sites if one["site"] == site)
-        return max(1, self.kinds[self.kind]["heads"] // width)
-
-    # -- for people ---------------------------------------------------------------------------------
-
-    @property
-    def sentence(self) -> str:
-        site, layer, column = self.place
-        cell = self.grids[site].cell(layer, column)
-        where, label = column, ""
-        if site not in OF_HEADS:
-            where = self._pair["places"][column][0]
-            label = self._pair["clean"][where]
-        shared = site in OF_HEADS and self._group(site) > 1
-        metric = self._metric()
-        source, into = metric.runs
-        values = {source: metric.source, into: metric.into}
-        spot = metric.spot(
-            cell.exact,
-            cell.estimate,
-            site=site,
-            layer=layer,
-            place=where,
-            label=label,
-            shared=shared,
-        )
-        return say(
-            "sentence",
-            metric=metric.description,
-            clean=metric.amount(values["clean"]),
-            spot=spot,
-            corrupted=metric.amount(values["corrupted"]),
-            alike=metric.alike,
-            source=source,
-            into=into,
-        )
-
-    def _metric(self) -> Metric:
-        into, source = self._results["_runs"][self.direction]
-        return Metric(self._pair["metric"], self.direction, into, source)
-
-    def _scene(self) -> Scene:
-        site, layer, column = self.place
-        tokens = [self._pair["clean"][place] for place, _ in self._pair["places"]]
-        grids: dict[str, PatchingGrid] = dict(self.grids.grids)
-        return patching_scene(
-            self._title,
-            self.sentence,
-            grids,
-            site,
-            (layer, column),
-            self._metric(),
-            tokens,
-            {one["site"]: self._group(one["site"]) for one in self._sites},
-        )
+        site, layer, column = self._shown("place")["place"]
+        return site, layer, column
 
     # -- for the browser ----------------------------------------------------------------------------
 
@@ -280,7 +210,6 @@ class PatchingView(SelectionView):
         return super()._requests() | {
             "measure": self._measure_cells,
             "compare": self._compare_texts,
-            "standby": lambda message: answer_standby(message, *self._for_page(), self.send),
         }
 
     def _measure_cells(self, message: dict[str, Any]) -> Answer:
@@ -295,51 +224,11 @@ class PatchingView(SelectionView):
         self.compare(*texts, metric=metric, align=message.get("align"))
         return {"type": "compare"}, []
 
-    def _for_page(self) -> tuple[TextModel | None, Callable[[], str], Callable[[], dict[str, Any]]]:
-        """What measures cells in the page when Python does not answer; see `answer_standby`."""
-        desks = self._desks
-        learned = "" if desks.is_fresh else "the model has learned since the two runs"
-        why = desks.why_not_carried()
-        model = desks.model if isinstance(desks.model, TextModel) else None
-        return model, lambda: why or learned, desks.for_engine
-
-    def _page(
-        self, *, model: bool | None = None, precision: str = "auto", **options: Any
-    ) -> Iterable[str]:
-        desks, lacks = self._desks, "it measures no more cells"
-        why = desks.why_not_carried()
-        if why and model:
-            raise ValueError(
-                f"model=True: {desks.pair.source.model_name} cannot travel in this page: {why}; leave "
-                "model out, and the page holds what was measured"
-            )
-        self.carried, why_not = (
-            None,
-            f"This page is a snapshot without its model, so {lacks}: {why}.",
-        )
-        if not why:
-            self.carried, why_not = carry(
-                desks.model, model, not desks.is_fresh, desks.runs(), lacks, precision
-            )
-        self.left_out = "" if self.carried else why_not
-        return super()._page(**options)
-
     def _page_state(self, **options: Any) -> dict[str, Any]:
         for direction in DIRECTIONS if self._desks.is_fresh else ():
             self._desks.grids(direction)  # a page cannot request the other one
-        travels = self.carried is not None
-        own = self._desks.for_engine() if self.carried else {}
-        return {
-            **super()._page_state(**options),
-            **self._desks.numbers(),
-            "_carried": {
-                "travels": travels,
-                "bits": self.carried.bits if self.carried and self.carried.rounded else None,
-                "note": self.carried.note if self.carried else "",
-                **own,
-            },
-            "_note": " ".join(filter(None, (for_readers(self.left_out), self._results["_note"]))),
-        }
+        self.left_out = self.stays
+        return {**super()._page_state(**options), **self._desks.numbers()}
 
 
 def _metric_of(answer: str, wrong: str) -> str | tuple[str, str] | None:
@@ -379,12 +268,12 @@ def _code_of(desks: Desks, metric: Any) -> str:
     return "\n".join([*lines, f"grids = tl.patching_grid(model, clean, corrupted{text}{align}"])
 
 
-def _asked_of(desks: Desks) -> dict[str, Any]:
-    """What a reader may change if prompts are texts: these, and the tokens of the metric."""
+def _asked_of(desks: Desks) -> list[str]:
+    """What a reader may change if prompts are texts: these, and the two words of the metric."""
     if not all(isinstance(one, str) for one in (desks.clean, desks.corrupted)):
-        return {}
+        return []
     metric = desks.pair.metric
-    ids = [] if metric.of is not None else [metric.token, metric.against]
+    ids = (None, None) if metric.of is not None else (metric.token, metric.against)
     target = desks.model.target_tokenizer
     words = ["" if i is None else target.decode([i]) for i in ids]
-    return dict(clean=desks.clean, corrupted=desks.corrupted, metric=words)
+    return [desks.clean, desks.corrupted, *words]

@@ -1,5 +1,4 @@
-// Position schemes as closed forms. The counterpart of numbers.py and of
-// transformer_lab/positions.py.
+// Position schemes as closed forms, as in transformer_lab/positions.py.
 
 /**
  * Rotation of each pair of dimensions from one position to the next, in radians: base^(−2i/width).
@@ -158,12 +157,12 @@ export function attention(scheme, words, first, causal) {
 
 /**
  * A shuffled sentence's weights with each word back at its original position.
- * @param {ArrayLike<number>} weights [query, key] of the shuffled sentence
+ * @param {Float32Array | Float64Array} weights [query, key] of the shuffled sentence
  * @param {number[]} order
  */
 export function putBack(weights, order) {
   const n = order.length;
-  const back = new Float64Array(n * n);
+  const back = weights.slice();
   for (let i = 0; i < n; i++)
     for (let j = 0; j < n; j++) back[order[i] * n + order[j]] = weights[i * n + j];
   return back;

@@ -1,12 +1,12 @@
-// What a PositionView computes for each position scheme, like schemes.py; schemes.json has the
-// words. A scheme that is not here is shown by measurements on the model that has it.
+// What a PositionView computes for each position scheme; schemes.json has the words. A scheme that is not here is shown by measurements on the model that has it.
 
 import { alibiSlopes, noise, rates, relativeBucket, sinusoids, sumOfCosines } from "./math.js";
 import schemeWords from "./schemes.json" with { type: "json" };
 import { messages } from "../shared/messages.js";
+import { nested } from "../shared/numbers.js";
 import positionMessages from "./messages.json" with { type: "json" };
 
-export const sayPositions = messages(positionMessages);
+export const say = messages(positionMessages);
 
 const SAMPLED_FROM = 64;
 const RANDOM_BUCKETS = 32;
@@ -103,6 +103,8 @@ export const SCHEMES = {
   none: () => ({}),
 };
 
+export const schemeNames = () => Object.keys(SCHEMES);
+
 /** @param {Facts} facts @param {number} length @returns {Parts} */
 const partsOf = (facts, length) => (SCHEMES[facts.scheme] ?? SCHEMES.none)(facts, length);
 
@@ -150,6 +152,23 @@ export function schemeMap(facts, length) {
   };
 }
 
+/**
+ * The encoding for Python: vectors or angles [position, …], biases [head, query, key], or null.
+ * @param {Facts} facts @param {number} length
+ */
+export function schemeNumbers(facts, length) {
+  const { width, heads, trained } = facts;
+  const { added, speed, bias } = partsOf(facts, length);
+  const type = added && trained ? Float32Array : Float64Array;
+  const table = (shape, value) => ({ shape, values: type.from(nested(shape, value).flat(2)) });
+  if (bias) {
+    const lines = nested([heads, 2 * length - 1], (head, i) => bias(head, i - length + 1));
+    return table([heads, length, length], (head, q, k) => lines[head][k - q + length - 1]);
+  }
+  if (added) return table([length, width], added);
+  return speed ? table([length, width / 2], (p, i) => p * speed[i]) : null;
+}
+
 /** The scheme's value for each distance key − query. @param {Facts} facts @param {number[]} x @param {number} length @returns {{series: Series[], sampled: boolean}} */
 export function schemeCurves(facts, x, length) {
   const { width, heads, scheme } = facts;
@@ -157,7 +176,7 @@ export function schemeCurves(facts, x, length) {
   if (bias)
     return {
       series: Array.from({ length: heads }, (_, head) => ({
-        name: sayPositions("head_2", { head }),
+        name: say("head_2", { head }),
         head,
         y: x.map((d) => bias(head, d)),
       })),

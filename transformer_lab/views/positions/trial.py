@@ -14,7 +14,8 @@ from ...positions import Moved, PositionModule
 from ...tracing.running import trace
 from ...tracing.trace import Trace
 from ..shared.codecs import pack_floats, shown_token
-from .numbers import permutation, put_back
+from ..shared.javascript import call
+from ..shared.modules import VIEWS
 
 LONGEST = 32  # most tokens of a text that is moved and shuffled
 MAPS_BYTES = 6 * 2**20
@@ -24,23 +25,17 @@ SHUFFLES = 5
 
 @dataclass(frozen=True)
 class Trial:
-    """Maps [layer, head, query, key] of one model on one text, before and after.
+    """Maps [layer, head, query, key] of one model on one text.
 
-    `changes[variant][test]` are pairs (maps, largest change of the output); variant "own" is the
-    model as it is, "none" the model without positions.
+    `changes[variant][test]` are pairs (maps, largest change of the output); the first move is by 0.
+    Variant "own" is the model as it is, "none" the model without positions.
     """
 
     trace: Trace
     kind: str
     shifts: tuple[int, ...]
     orders: tuple[tuple[int, ...], ...]
-    before: dict[str, Tensor]
     changes: dict[str, dict[str, list[tuple[Tensor, float | None]]]]
-
-    def largest(self, variant: str, test: str, which: int) -> Tensor:
-        """The largest change of a weight, [layer, head]."""
-        after = self.changes[variant][test][which][0]
-        return (after - self.before[variant]).abs().amax((-1, -2))
 
     def described(self) -> dict[str, Any]:
         """What the browser needs to know besides the maps."""
@@ -49,13 +44,7 @@ class Trial:
             "orders": [list(order) for order in self.orders],
             "changes": {
                 variant: {
-                    test: [
-                        {
-                            "largest": self.largest(variant, test, i).double().tolist(),
-                            "output": output,
-                        }
-                        for i, (_, output) in enumerate(states)
-                    ]
+                    test: [{"output": output} for _, output in states]
                     for test, states in tests.items()
                 }
                 for variant, tests in self.changes.items()
@@ -63,11 +52,12 @@ class Trial:
         }
 
     def packed(self) -> bytes:
-        """Per variant, fp32: the maps before, then those after, in the order of `described`."""
+        """The maps, fp32, in the order of `described`."""
         return b"".join(
             pack_floats(maps)
-            for variant, tests in self.changes.items()
-            for maps in (self.before[variant], *(m for states in tests.values() for m, _ in states))
+            for tests in self.changes.values()
+            for states in tests.values()
+            for maps, _ in states
         )
 
 
@@ -95,7 +85,7 @@ def tried(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Se
     states = max(4, MAPS_BYTES // a_map)
     shifts = [by for by in MOVES if by + n <= config.n_ctx][: max(1, states // 4)]
     shuffles = min(SHUFFLES, max(1, states // 5))
-    orders = [_with_special(permutation(len(words), i), words, n) for i in range(shuffles)]
+    orders = [_with_special(_permutation(len(words), i), words, n) for i in range(shuffles)]
 
     def run(positions: nn.Module, order: Sequence[int] | None = None) -> tuple[Trace, Tensor]:
         ids = tokens if order is None else tokens[list(order)]
@@ -108,29 +98,21 @@ def tried(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Se
     own, none = model.positions, PositionModule()
     variants = {"own": own} if config.positions.name == "none" else {"own": own, "none": none}
     seen: Trace | None = None
-    before, changes = {}, {}
+    changes = {}
     for variant, positions in variants.items():
-        first, before[variant] = run(positions)
+        first, before = run(positions)
         seen = seen or first
-        moved = []
+        moved: list[tuple[Tensor, float | None]] = [(before, 0.0)]
         for by in shifts if variant == "own" else ():
             after, maps = run(Moved(own, by))
             moved.append((maps, _difference(first, after, None)))
         shuffled = []
         for order in orders:
             after, maps = run(positions, order)
-            shuffled.append((put_back(maps, order), _difference(first, after, order)))
+            shuffled.append((maps, _difference(first, after, order)))
         changes[variant] = {"move": moved, "shuffle": shuffled}
     assert seen is not None
-    return Trial(seen, kind, (0, *shifts), tuple(orders), before, _with_rest(before, changes))
-
-
-def _with_rest(before, changes):
-    """Add the state before any move, so that a slider can start at 0."""
-    return {
-        variant: {**tests, "move": [(before[variant], 0.0), *tests["move"]]}
-        for variant, tests in changes.items()
-    }
+    return Trial(seen, kind, (0, *shifts), tuple(orders), changes)
 
 
 def _with_special(order: Sequence[int], words: Sequence[int], n: int) -> tuple[int, ...]:
@@ -155,6 +137,11 @@ def _difference(first: Trace, after: Trace, order: Sequence[int] | None) -> floa
     a, b = first.logits[0], after.logits[0]
     a = a if order is None else a[list(order)]
     return float((a - b).abs().max())
+
+
+def _permutation(count: int, which: int) -> list[int]:
+    """The source of each word of a shuffled sentence: the same as of the head with random queries."""
+    return call(VIEWS / "positions" / "math.js", "permutation", count, which)
 
 
 def token_names(labels: Sequence[str]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 import traitlets as t
@@ -12,28 +14,22 @@ from torch import Tensor
 from ...adapters.lookup import transformer_of
 from ...adapters.wrappers import unwrapped
 from ...model import Transformer
-from ...positions import SCHEMES, alibi_slopes, scheme
+from ...positions import SCHEMES, scheme
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
-from ..shared.messages import messages
-from ..shared.selection import SelectionView, link_of
+from ..shared.modules import VIEWS
+from ..shared.scripted import ScriptedView
+from ..shared.selection import SelectionView, link_of, sizes_of
 from ..shared.traits import Float, Int
-from .numbers import attention, permutation, put_back
-from .scene import position_scene
-from .schemes import KNOWN, MAX_DISTANCE, Known, Sizes
 from .trial import Trial, token_names, tried
 
-say = messages("positions")
-
-if TYPE_CHECKING:
-    from ..marks.scene import Scene
-
+KNOWN = {*json.loads((VIEWS / "positions" / "schemes.json").read_text("utf-8"))} - {"other"}
 SENTENCE = "the dog bit the man"
 TESTS = ("move", "shuffle")
 LONGEST_TABLE = 512  # most positions of a learned table that are shown
 
 
-class PositionView(SelectionView):
+class PositionView(ScriptedView, SelectionView):
     """Position schemes side by side: the encoding itself, the dot product or bias by distance, and
     what changes when a sentence is moved or its words are shuffled.
 
@@ -65,6 +61,7 @@ class PositionView(SelectionView):
 
     _esm: ClassVar[str] = esm("positions/view.js")
     _css: ClassVar[str] = css("positions")
+    _folder: ClassVar[str] = "positions"
 
     scheme = t.Unicode("sinusoidal").tag(sync=True)
     d_model = Int(64, min=2, max=1 << 14).tag(sync=True)
@@ -75,7 +72,7 @@ class PositionView(SelectionView):
     causal = t.Bool(False).tag(sync=True)
     test = t.Enum(TESTS, "move").tag(sync=True)
     shuffle = Int(0, min=0).tag(sync=True)
-    first_results: ClassVar = SelectionView.first_results | {"_table": b"", "_maps": b""}
+    first_results: ClassVar = SelectionView.first_results | {"_given": {}}
 
     def __init__(
         self,
@@ -105,17 +102,16 @@ class PositionView(SelectionView):
         if chosen.name not in KNOWN and (model is None or text is None):
             raise ValueError(
                 f"scheme {chosen.name!r} has no formula in this view: give a model that has it and "
-                "a text= on which it is measured, or describe it in views/positions/schemes.py and "
-                "schemes.js"
+                "a text= on which it is measured, or describe it in views/positions/schemes.js and "
+                "schemes.json"
             )
-        words = text if model is None and text is not None else SENTENCE
+        words = _words(text if model is None and text is not None else SENTENCE)
         traits = self._look_at(model, tokenizer, text, labels, name) if model is not None else {}
         if model is not None:
             d_model, n_heads = model.config.d_model, model.config.n_heads
             length = min(length, model.config.n_ctx)
             causal = model.config.kind == "decoder"
-        self._words, self._given = _words(words), traits.pop("_given", {})
-        measured = self._given.get("shifts")
+        measured = traits.get("_given", {}).get("shifts")
         if measured:
             shift = max(by for by in measured if by <= shift)
         super().__init__(
@@ -129,8 +125,7 @@ class PositionView(SelectionView):
             causal=causal,
             test=test,
             shift=shift,
-            _words=self._words,
-            _given=self._given,
+            _words=words,
             **traits,
         )
         layers = model.config.n_layers if model is not None and measured else 1
@@ -139,55 +134,50 @@ class PositionView(SelectionView):
                 raise ValueError(f"{place}={value} is outside 0 … {count - 1}")
         self.layer, self.head = layer, head
         if not measured:
-            self.shift = min(self.shift, self._most_shift)
+            self.shift = min(self.shift, max(0, self.length - len(words["ids"])))
+        self._hold()
 
     def _look_at(self, model: Transformer, tokenizer, text, labels, name) -> dict[str, Any]:
         """Everything that the view takes from a model, as traits."""
-        config = model.config
-        given: dict[str, Any] = {"name": shown_text(name), "scheme": config.positions.name}
-        given |= {"d_model": config.d_model, "n_heads": config.n_heads, "d_head": config.d_head}
-        given |= {"n_ctx": config.n_ctx, "layers": config.n_layers}
-        given |= {"causal": config.kind == "decoder"}
-        given |= {"base": getattr(config.positions, "base", None)}
-        given |= {"halves": getattr(config.positions, "halves", False)}
-        traits: dict[str, Any] = {}
-        self._model_table = Known(config.positions.name).table(model, LONGEST_TABLE)
-        if self._model_table is not None:
-            traits["_table"] = pack_floats(self._model_table)
-        for name in ("buckets", "max_distance"):
-            if hasattr(config.positions, name):
-                given[name] = getattr(config.positions, name)
-        if text is not None:
-            tokens, labels, special = _tokens(model, tokenizer, text, labels)
-            self._trial = trial = tried(model, tokens, labels, special)
-            n, kind = len(tokens), trial.kind
-            given |= {"kind": kind, "words": token_names(labels), **trial.described()}
-            traits |= {
-                "_maps": trial.packed(),
-                "kind": kind,
-                "link": link_of(trial.trace),
-                "_kinds": {
-                    kind: {
-                        "layers": config.n_layers,
-                        "heads": config.n_heads,
-                        "queries": n,
-                        "keys": n,
-                    }
-                },
-            }
-        return {"_given": given, **traits}
+        config, positions = model.config, model.config.positions
+        self._model_table = _learned(model)
+        given: dict[str, Any] = {
+            "name": shown_text(name),
+            "scheme": positions.name,
+            "d_model": config.d_model,
+            "n_heads": config.n_heads,
+            "d_head": config.d_head,
+            "n_ctx": config.n_ctx,
+            "layers": config.n_layers,
+            "causal": config.kind == "decoder",
+            "table": self._model_table is not None,
+        }
+        for part in ("base", "halves", "buckets", "max_distance"):
+            if hasattr(positions, part):
+                given[part] = getattr(positions, part)
+        if text is None:
+            return {"_given": given}
+        tokens, labels, special = _tokens(model, tokenizer, text, labels)
+        self._trial = trial = tried(model, tokens, labels, special)
+        given |= {"words": token_names(labels), **trial.described()}
+        return {
+            "_given": given,
+            "kind": trial.kind,
+            "link": link_of(trial.trace),
+            "_kinds": {trial.kind: sizes_of(trial.trace)[trial.kind]},
+        }
 
     @t.validate("scheme")
     def _check_scheme(self, proposal: Any) -> str:
         value = proposal["value"]
-        if value not in KNOWN and value != self._given.get("scheme"):
+        if value not in KNOWN and value != self._results["_given"].get("scheme"):
             raise t.TraitError(f"scheme={value!r} is not known; choose one of {', '.join(KNOWN)}")
         return value
 
     @t.validate("base")
     def _check_base(self, proposal: Any) -> float:
-        if not proposal["value"] > 1:
-            raise t.TraitError(f"base={proposal['value']} must be above 1")
+        if not 1 < proposal["value"] < math.inf:
+            raise t.TraitError(f"base={proposal['value']} must be above 1, and finite")
         return proposal["value"]
 
     # -- what is shown ----------------------------------------------------------------------------
@@ -195,63 +185,17 @@ class PositionView(SelectionView):
     @property
     def own(self) -> bool:
         """Whether the model's own scheme is shown, with its own sizes."""
-        return bool(self._given) and self._given["scheme"] == self.scheme
-
-    @property
-    def _known(self) -> Known:
-        return Known(self.scheme)
-
-    @property
-    def _sizes(self) -> Sizes:
-        own = self.own
-        return Sizes(
-            width=self.width,
-            heads=self.heads,
-            head=self._head,
-            base=self._base,
-            halves=bool(own and self._given["halves"]),
-            causal=self._causal,
-            table=self._model_table if own else None,
-            max_distance=self._given.get("max_distance", MAX_DISTANCE),
-        )
-
-    @property
-    def _from_model(self) -> str | None:
-        """Which of the model's measurements is shown, if any: "own" or "none"."""
-        if self._trial is None:
-            return None
-        if self.own:
-            return "own"
-        return "none" if self.scheme == "none" else None
+        return self._shown("sizes")["sizes"]["own"]
 
     @property
     def width(self) -> int:
         """Size of a position's vector, or of one head's query and key."""
-        added = bool(self._known.words.get("vector"))
-        if self.own:
-            return self._given["d_model" if added else "d_head"]
-        return self.d_model if added else max(2, self.d_model // self.n_heads // 2 * 2)
+        return self._shown("sizes")["sizes"]["width"]
 
     @property
     def heads(self) -> int:
         """How many heads there are to choose from: the model's own number, if it is shown."""
-        return self._given["n_heads"] if self.own or self._from_model else self.n_heads
-
-    @property
-    def _base(self) -> float:
-        return self._given["base"] if self.own else self.base
-
-    @property
-    def _head(self) -> int:
-        return min(self.head, self.heads - 1)
-
-    @property
-    def _causal(self) -> bool:
-        return self._given["causal"] if self._from_model or self.own else self.causal
-
-    @property
-    def _most_shift(self) -> int:
-        return max(0, self.length - len(self._words["ids"]))
+        return self._shown("sizes")["sizes"]["heads"]
 
     def encoding(self) -> Tensor | None:
         """The scheme as the view shows it, or None if it has no such parts.
@@ -259,114 +203,73 @@ class PositionView(SelectionView):
         Vectors [position, dimension] of sinusoidal and learned positions, angles [position, pair]
         in radians of rotary ones, biases [head, query, key] of ALiBi and T5.
         """
-        return self._known.encoding(self._sizes, self.length)
+        found = self._shown("encoding")["encoding"]
+        return None if found is None else tensor(found["values"]).reshape(found["shape"])
 
     def by_distance(self) -> tuple[Tensor, Tensor]:
-        """(distances key − query [distance], values [series, distance]).
+        """(distances key − query [distance], values fp32 [series, distance]).
 
         Values are the dot product of two positions' vectors (for a learned table its mean, minimum
         and maximum over the text), the mean cosine of rotary pairs, or every head's bias.
         """
-        n = self.length
-        distances = torch.arange(-(n - 1), 1 if self._causal else n)
-        return distances, self._known.by_distance(self._sizes, distances, n)
+        found = self._numbers()
+        return torch.tensor(found.along("distance")), tensor(found["by_distance"])
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Attention weights [query, key] before and after the test that is shown.
 
         After a shuffle, each word is put back in its original position.
         """
-        variant = self._from_model
-        if variant is not None:
-            assert self._trial is not None
-            place = (min(self.layer, self.kinds[self._trial.kind]["layers"] - 1), self._head)
-            before = self._trial.before[variant]
-            if self.test == "move" and variant == "none":
-                return before[place], before[place]
-            after = self._trial.changes[variant][self.test][self._which][0]
-            return before[place], after[place]
-        ids = self._words["ids"]
-        head = self._known.in_head(self._sizes, self.shift + len(ids))
-        before = attention(head, ids, 0, self._causal)
-        if self.test == "move":
-            return before, attention(head, ids, self.shift, self._causal)
-        order = permutation(len(ids), self.shuffle)
-        shuffled = attention(head, [ids[i] for i in order], 0, self._causal)
-        return before, put_back(shuffled, order)
+        change = self._shown("change")["change"]
+        before, after = (
+            tensor(change[name]).reshape(change["n"], -1) for name in ("before", "after")
+        )
+        return before, after
 
     @property
     def largest(self) -> float:
         """The largest change of a weight in the test."""
-        before, after = self.weights()
-        # In fp64, as in the browser, so that both report the same number.
-        return float((before.double() - after.double()).abs().max())
+        return self._shown("change")["change"]["largest"]
 
-    @property
-    def _which(self) -> int:
-        """Which of the trial's states is shown."""
-        assert self._trial is not None
-        if self.test == "shuffle":
-            return self.shuffle % len(self._trial.orders)
-        shifts = self._trial.shifts
-        return min(range(len(shifts)), key=lambda i: abs(shifts[i] - self.shift))
+    # -- for the browser --------------------------------------------------------------------------
 
-    @property
-    def _shown_shift(self) -> int:
-        if self._from_model == "own":
-            assert self._trial is not None
-            return self._trial.shifts[self._which] if self.test == "move" else self.shift
-        return self.shift
-
-    @property
-    def sentence(self) -> str:
-        return say(
-            "sentence",
-            scheme=self.scheme,
-            own=self.own,
-            width=self.width,
-            pairs=self.width // 2,
-            name=self._given["name"] if self._trial else None,
-            head=self._head,
-            causal=self._causal,
-            slope=float(alibi_slopes(self.heads)[self._head]),
-            test=self.test,
-            shift=self._shown_shift,
-            largest=self.largest,
-        )
-
-    def _scene(self) -> Scene:
-        names = self._given["words"] if self._from_model else self._words["names"]
-        moved, last = self._shown_shift, len(names) - 1
-        titles = (f"positions 0–{last}", f"positions {moved}–{moved + last}")
-        if self.test == "shuffle":
-            titles = ("as written", "shuffled, put back")
-        return position_scene(
-            self._title,
-            self.sentence,
-            self.scheme,
-            self._head,
-            self._causal,
-            self.encoding(),
-            self.by_distance(),
-            self.weights(),
-            titles,
-            names,
-        )
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        if name == "table" and self._model_table is not None:
+            return {}, [pack_floats(self._model_table)]
+        if name == "maps" and self._trial is not None:
+            return {}, [self._trial.packed()]
+        return super()._part_named(name)
 
 
-def _check(*, d_model, n_heads, length, shift, base, test) -> None:
-    most = {"d_model": 1 << 14, "n_heads": 256, "length": LONGEST_TABLE, "shift": LONGEST_TABLE}
-    least = {"d_model": 2, "n_heads": 1, "length": 2, "shift": 0}
-    given = dict(d_model=d_model, n_heads=n_heads, length=length, shift=shift)
-    for name, value in given.items():
+def tensor(values: Any) -> Tensor:
+    return torch.from_numpy(values.copy())
+
+
+def _learned(model: Transformer) -> Tensor | None:
+    """What a model learned, fp32: its positions' vectors, or its first stack's biases; or None."""
+    module: Any = model.positions
+    if model.config.positions.name == "learned":
+        return module.weight.detach().float().cpu()[:LONGEST_TABLE]
+    if model.config.positions.name == "relative":
+        first = module.decoder if model.config.kind == "decoder" else module.encoder
+        return first.weight.detach().float().cpu()
+    return None
+
+
+def _check(*, base: float, test: str, **sizes: int) -> None:
+    traits: dict[str, Any] = PositionView.class_traits()
+    for name, value in sizes.items():
+        least, most = traits[name].min, traits[name].max
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"{name}={value!r} must be a whole number")
-        if not least[name] <= value <= most[name]:
-            raise ValueError(f"{name}={value} is outside {least[name]} … {most[name]}")
-    if d_model % 2:
-        raise ValueError(f"d_model={d_model} must be even: sines and cosines come in pairs")
-    if not base > 1:
-        raise ValueError(f"base={base} must be above 1; the paper has 10000")
+        if not least <= value <= most:
+            raise ValueError(f"{name}={value} is outside {least} … {most}")
+    if sizes["d_model"] % 2:
+        raise ValueError(
+            f"d_model={sizes['d_model']} must be even: sines and cosines come in pairs"
+        )
+    if not 1 < base < math.inf:
+        raise ValueError(f"base={base} must be above 1, and finite; the paper has 10000")
     if test not in TESTS:
         raise ValueError(f"test={test!r} is not known; choose 'move' or 'shuffle'")
 

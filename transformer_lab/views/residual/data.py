@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,8 +19,6 @@ from ...tracing.trace import TraceError
 from ..shared.codecs import pack_floats, shown_text, shown_token
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ...tracing.trace import Trace
 
 LONGEST = 1024  # tokens shown
@@ -32,20 +29,12 @@ FIRST_SCREEN = 1.5e10  # multiplications spent on the logit lens before the view
 PAGE = 1.5e11  # … and for a saved page
 
 
-@dataclass(frozen=True)
-class LensBytes:
-    """One block of the logit lens: its description and its numbers."""
-
-    info: dict[str, Any]
-    data: bytes
-
-
 class ResidualData:
     """The residual stream of one text of a trace: an encoder's, a decoder's, or both."""
 
     def __init__(self, trace: Trace, batch: int = 0):
         self.trace, self.batch = trace, batch
-        self._known: dict[tuple[int, int], LogitLens] = {}
+        self._lens = lru_cache(KEPT)(self._lens_at)  # on each view, since it keeps traces alive
         self.kinds = tuple(kind for kind in trace.kinds if kind != "cross")
         self.tokens = {
             kind: [shown_token(x) for x in trace.query_tokens(kind, batch)[:LONGEST]]
@@ -71,6 +60,9 @@ class ResidualData:
 
     @cached_property
     def why_no_lens(self) -> str:
+        return self._why_no_lens()
+
+    def _why_no_lens(self) -> str:
         try:
             unembedding(self.trace)
         except TraceError as error:
@@ -78,40 +70,29 @@ class ResidualData:
         return ""
 
     @property
+    def has_changed(self) -> bool:
+        """Whether the model has changed since, so that no more of the logit lens can be computed."""
+        return not self.why_no_lens and bool(self._why_no_lens())
+
+    @property
     def says_here(self) -> bool:
         """Whether logits predict the token at a position (a masked model), not the next one."""
         return "decoder" not in self.kinds
 
-    def lens(self, first: int, count: int) -> LogitLens:
-        """The logit lens of `count` tokens from `first` on; the last few results are cached."""
-        if (first, count) not in self._known:
-            positions = range(first, first + count)
-            while len(self._known) >= KEPT:
-                del self._known[next(iter(self._known))]
-            self._known[first, count] = logit_lens(
-                self.trace, k=TOP, positions=positions, batch=self.batch
-            )
-        return self._known[first, count]
-
     def streams(self) -> dict[str, dict[str, Any]]:
-        """What the browser needs to know about each stream; offsets count floats."""
-        described, norms, shares = {}, 0, 0
+        """What the browser needs to know about each stream, besides its numbers."""
+        described = {}
         for kind in self.kinds:
             tokens, found = self.tokens[kind], self.shares[kind]
-            layers = len(self.norms[kind]) - 1
             described[kind] = {
-                "layers": layers,
+                "layers": len(self.norms[kind]) - 1,
                 "tokens": tokens,
                 "all": len(self.trace.query_tokens(kind, self.batch)),
                 "parts": [] if found is None else list(found.parts),
-                "norms": norms,
-                "shares": shares,
                 "lens": kind == self.lens_kind,
                 "here": self.says_here,
                 "note": self._note(kind, found),
             }
-            norms += (layers + 1) * len(tokens)
-            shares += 0 if found is None else 2 * found.share.numel()
         return described
 
     def _note(self, kind: str, found: BlockShare | None) -> dict[str, str]:
@@ -122,15 +103,17 @@ class ResidualData:
         parts = shown_text(self.why_no_shares) if found is None else found.note
         return {"parts": parts, "lens": why}
 
-    def packed(self) -> tuple[bytes, bytes]:
-        """(norms, shares and cosines) of every stream, as floats."""
-        norms = b"".join(pack_floats(self.norms[kind]) for kind in self.kinds)
-        shares = b""
-        for kind in self.kinds:
-            found = self.shares[kind]
-            if found is not None:
-                shares += pack_floats(found.share) + pack_floats(found.cosine)
-        return norms, shares
+    def packed(self, kind: str) -> bytes:
+        """The norms, shares and cosines of a stream, as floats.
+
+        Raises:
+            ValueError: for a stream that the trace does not have.
+        """
+        if kind not in self.kinds:
+            raise ValueError(f"this view has no stream {kind!r}")
+        found = self.shares[kind]
+        added = [] if found is None else [found.share, found.cosine]
+        return b"".join(pack_floats(part) for part in (self.norms[kind], *added))
 
     # -- the logit lens, some tokens at a time --------------------------------------------------
 
@@ -150,32 +133,31 @@ class ResidualData:
         width = self.trace.residual(self.lens_kind, self.batch)["resid_pre"].shape[-1]
         return max(1, int(budget / (rows * COLUMNS * width * logits.shape[-1])))
 
-    def block(self, name: str) -> LensBytes:
-        """One block of the logit lens.
+    def block(self, name: str) -> tuple[dict[str, Any], bytes]:
+        """One block of the logit lens: its description and its numbers.
 
         Raises:
             ValueError: if there is no such block.
+            TraceError: if the model has changed since the trace.
         """
         if name not in self.block_names() or self.lens_kind is None:
             raise ValueError(f"this view has no {name!r}")
+        unembedding(self.trace)  # also of what is cached
         first = int(name.removeprefix("lens/"))
         count = min(COLUMNS, len(self.tokens[self.lens_kind]) - first)
-        lens = self.lens(first, count)
-        ids = sorted({*lens.tokens.flatten().tolist(), *lens.answer.tolist()})
-        place = {token: i for i, token in enumerate(ids)}
-
-        def indices(x: Tensor) -> bytes:
-            codes = torch.tensor([place[i] for i in x.flatten().tolist()], dtype=torch.int32)
-            return codes.numpy().astype("<i4").tobytes()
-
+        lens = self._lens(first, count)
+        ids = torch.cat((lens.tokens.flatten(), lens.answer)).unique()
+        places = [torch.searchsorted(ids, x) for x in (lens.tokens, lens.answer)]
         info = {
             "from": first,
             "count": count,
             "rows": lens.tokens.shape[0],
             "k": lens.tokens.shape[2],
-            "names": [shown_token(self.trace.name_token(i)) for i in ids],
-            "settled": [lens.settled(column) for column in range(count)],
+            "names": [shown_token(self.trace.name_token(i)) for i in ids.tolist()],
         }
-        data = indices(lens.tokens) + pack_floats(lens.probabilities)
-        data += indices(lens.answer) + pack_floats(lens.answer_probability)
-        return LensBytes(info, data)
+        parts = [places[0], lens.probabilities, places[1], lens.answer_probability]
+        return info, b"".join(map(pack_floats, parts))
+
+    def _lens_at(self, first: int, count: int) -> LogitLens:
+        positions = range(first, first + count)
+        return logit_lens(self.trace, k=TOP, positions=positions, batch=self.batch)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,48 +15,27 @@ from ...heads.measures import MEASURES
 from ...tracing.trace import Trace
 from ..heads.data import ALL_MAPS_BYTES, HeadData
 from ..heads.heads import Heads, Shows
+from ..heads.scene import head_arrays, head_axes, heads_panel, map_of
+from ..marks.scene import Panel, Scene
 from ..pages.export import Block, write_page
-from ..shared.messages import messages
+from ..shared.base import css, esm
+from ..shared.exports import Numbers
+from ..shared.scripted import ScriptedView
 from ..shared.selection import SelectionView
 from ..shared.traits import Int
 from .data import Snapshots, curves
 
-say = messages("runs")
 
-
-def score_values(
-    scores: Tensor, steps: Sequence[int], step: int, unit: str, layer: int, head: int
-) -> dict[str, Any]:
-    """The values in the sentence on a head's score: at a step, the best head's, and over the run.
-
-    Args:
-        scores: [snapshot, layer, head].
-    """
-    now, line = scores[steps.index(step)], scores[:, layer, head].double()
-    best = divmod(int(now.argmax()), now.shape[1])
-    first, last = float(line[0]), float(line[-1])
-    grew = unit == "share" and last - first >= 0.1
-    return dict(
-        unit=unit,
-        layer=layer,
-        head=head,
-        value=float(now[layer, head]),
-        best=float(now[best]),
-        best_layer=best[0],
-        best_head=best[1],
-        most=None if now.numel() == 1 else best == (layer, head),
-        first=first,
-        last=last,
-        half=steps[int((line >= last / 2).nonzero()[0])] if grew else None,
-    )
-
-
-class Replay(SelectionView):
+class Replay(ScriptedView, SelectionView):
     """Heads of a probe over the steps of a run.
 
     `step` is one of `snapshots`; setting another value takes the nearest (nothing is interpolated).
     `measure` names the score that is drawn over the steps.
     """
+
+    _esm: ClassVar[str] = esm("runs/view.js")
+    _css: ClassVar[str] = css("runs")
+    _folder: ClassVar[str] = "runs"
 
     step = Int(0).tag(sync=True)
     measure = t.Unicode("").tag(sync=True)
@@ -64,6 +43,7 @@ class Replay(SelectionView):
     _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see viewer.js
 
     first_results: ClassVar = SelectionView.first_results | dict(
+        _status=None,
         _steps=[],
         _last_step=0,
         _measures={},
@@ -165,33 +145,34 @@ class Replay(SelectionView):
         # The browser has requested the maps of this step itself; they are not sent again.
         self.heads = Heads(self._snapshots.at(self.step), like=self._form)
 
-    @property
-    def shown_measure(self) -> str:
-        """The measure shown: `measure`, or the first of this kind of attention; "" without any."""
-        names = self._measures.get(self.kind, [])
-        return self.measure if self.measure in names else (names[0] if names else "")
-
     def score(self, measure: str | None = None) -> Any:
         """Scores [snapshot, layer, head] of a measure, by default the one shown, for this kind."""
         assert self._snapshots is not None
-        return self._snapshots.scores[self.kind][measure or self.shown_measure]
+        return self._snapshots.scores[self.kind][measure or self._shown("measure")["measure"]]
 
     @property
     def run_sentence(self) -> str:
         """A sentence about the step shown: its loss, and the chosen head's score."""
-        assert self._snapshots is not None
-        kind, layer, head = self.shown
-        measure = self.shown_measure
-        loss = self._losses[bisect.bisect_left(self._steps, self.step)]
-        values: dict[str, Any] = dict(
-            step=self.step, steps=self._last_step, loss=loss, measure=measure or None
+        return self._shown("spoken")["spoken"]
+
+    def _scene(self) -> Scene:
+        """What scene.js says, above the heads."""
+        scene = super()._scene()
+        if not self.kinds:
+            return scene
+        shown = self.heads.scene(self.shown, self.shows, None, "", "")
+        of = Panel(
+            f"layer {shown.layer}, head {shown.head}", map_of(shown, means=shown.means), 0.64
         )
-        if measure:
-            scores = self._snapshots.scores[kind][measure]
-            values |= score_values(
-                scores, self._steps, self.step, MEASURES[measure].unit, layer, head
-            )
-        return say("sentence", **values)
+        arrays, axes, columns = (getattr(scene.numbers, x) for x in ("arrays", "axes", "columns"))
+        return replace(
+            scene,
+            panels=[*scene.panels, [heads_panel(shown), of]],
+            numbers=Numbers([*arrays, *head_arrays(shown)], {**axes, **head_axes(shown)}, columns),
+        )
+
+    def _numbers(self) -> Numbers:
+        return self._scene().numbers
 
     def row(self, query: int) -> Tensor:
         """A query's weights [key] at this step, as shown."""
@@ -211,7 +192,8 @@ class Replay(SelectionView):
         step = int(name.removeprefix("step/"))
         if step not in self._steps:
             raise ValueError(f"step={step} has no snapshot; {self._steps} have")
-        return {"step": step}, self._step_bytes(step)
+        maps, thumbs = self._step_bytes(step)
+        return {"step": step, "maps": len(maps)}, [maps, thumbs]
 
     def _page_state(self) -> dict[str, Any]:
         state = super()._page_state()
@@ -226,7 +208,7 @@ class Replay(SelectionView):
             return
         # The steps closest to the one shown come first.
         for step in sorted(self._steps, key=lambda s: abs(s - self.step)):
-            yield Block(f"step/{step}", {"step": step}, self._step_bytes(step))
+            yield Block(name := f"step/{step}", *self._part_named(name))
 
     def save_html(self, path: str | os.PathLike, *, theme: str | None = None) -> Path:
         """Write one self-contained page: offline, interactive, with every snapshot.

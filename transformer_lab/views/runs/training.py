@@ -7,24 +7,21 @@ import math
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ...tracing.packing import pack_weights
 from ...tracing.running import trace
 from ..heads.heads import Heads
-from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from .data import Snapshots, curves, thinned
 from .replay import Replay
-from .scene import training_scene
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ...training.state import Step
-    from ..marks.scene import Scene
 
 SHORTEST_PAUSE = 0.1  # seconds between two updates of the page
 TRACE_PAUSE = 0.5  # … between two traces of the probe
@@ -50,9 +47,6 @@ class TrainingView(Replay):
     Raises:
         ValueError: for a text without a tokenizer.
     """
-
-    _esm: ClassVar[str] = esm("runs/training.js")
-    _css: ClassVar[str] = css("runs")
 
     def __init__(
         self,
@@ -128,31 +122,6 @@ class TrainingView(Replay):
 
     # -- for people -------------------------------------------------------------------------------
 
-    @property
-    def sentence(self) -> str:
-        status = self._status
-        if status["state"] == "waiting":
-            return "Nothing has been learned yet: give this view to train(..., watch=view)."
-        if status["state"] == "training":
-            text = f"Training: step {status['step']} of {self.steps}."
-        elif status["state"] == "finished":
-            text = f"Trained for {status['step']} steps in {_duration(status['seconds'])}."
-        else:
-            text = f"Training {status['reason'] or 'stopped'}."
-        if self.history:
-            first, last = self.history[0].loss, self.history[-1].loss
-            text += f" The loss went from {first:.2f} to {last:.2f} nats a token."
-        if status.get("eval_loss") is not None:
-            text += f" On held-out text it is {status['eval_loss']:.2f}."
-        return text
-
-    def _scene(self) -> Scene:
-        points, held = curves([vars(step) for step in self.history])
-        heads = None
-        if self.kinds:
-            heads = self.heads.scene(self.shown, self.shows, None, "", "")
-        return training_scene(self._title, self.sentence, points, held, heads)
-
     def _ipython_display_(self) -> None:
         self._show(*self._repr_mimebundle_())
 
@@ -211,6 +180,7 @@ class TrainingView(Replay):
             rate = last.seconds / last.index if last.index else 0
             status |= {
                 "loss": _finite(last.loss),
+                "first": _finite(self.history[0].loss),
                 "eval_loss": _finite(evals[-1]) if evals else None,
                 "tokens_per_second": speed,
                 "padding": sum(s.padding for s in recent) / max(1, sum(s.tokens for s in recent)),
@@ -223,7 +193,6 @@ class TrainingView(Replay):
             _status=self._status,
             _curve=points.astype("<f4").tobytes(),
             _evals=held.astype("<f4").tobytes(),
-            _sentence=self.sentence,
         )
         self._shown_at = time.monotonic()
 
@@ -255,12 +224,6 @@ def _probe(probe: Any, tokenizer: Any, target_tokenizer: Any) -> dict[str, Any] 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
 
 
 def _in_notebook() -> bool:

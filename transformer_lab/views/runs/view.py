@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
+from typing import Any
 
 from ...training.run import Run
 from ..heads.heads import Heads
-from ..shared.base import css, esm
-from ..shared.codecs import shown_text
 from ..shared.selection import link_of
 from .data import Snapshots
 from .replay import Replay, check_size
-from .scene import run_scene
-
-if TYPE_CHECKING:
-    from ..marks.scene import Scene
 
 
 class RunView(Replay):
@@ -42,9 +34,6 @@ class RunView(Replay):
     Raises:
         ValueError: for a run without snapshots, or a probe that is too long to show.
     """
-
-    _esm: ClassVar[str] = esm("runs/view.js")
-    _css: ClassVar[str] = css("runs")
 
     def __init__(
         self,
@@ -92,22 +81,8 @@ class RunView(Replay):
         self.run = run
         self.measure = measure
         self._replay(snapshots, run.metrics(), begin)
-        self._publish(_note="", _sentence=self.sentence)
+        self._publish(_note="")
 
     @property
     def sentence(self) -> str:
         return f"{self.run_sentence} {self.head_sentence}" if self._snapshots else ""
-
-    def _scene(self) -> Scene:
-        measure = self.shown_measure
-        return run_scene(
-            title=shown_text(self._title),
-            sentence=self.run_sentence,
-            heads=self.heads.scene(self.shown, self.shows, None, "", ""),
-            step=self.step,
-            steps=self.snapshots,
-            last_step=self._last_step,
-            curve=np.frombuffer(self._results["_curve"], dtype="<f4").reshape(-1, 2),
-            measure=measure,
-            scores=self.score(measure) if measure else None,
-        )

@@ -1,6 +1,7 @@
 // Answers that a view requests from Python by name: cached, and shown unless a later choice has
 // replaced the request.
 
+import { joined } from "./codecs.js";
 import { element, hearChanges, onceAFrame } from "./dom.js";
 import { Superseded, Waiting } from "./requests.js";
 
@@ -19,7 +20,27 @@ export class Answers {
     this.waiting = new Waiting(this.busy);
     /** @type {Map<string, T>} */
     this.known = new Map();
+    /** @type {Map<string, Promise<T>>} requests in progress */
+    this.asked = new Map();
     this.turn = 0;
+  }
+
+  /** Request the missing ones of these, each once, and wait for them. @param {string[]} names @returns {Promise<boolean>} whether any has come */
+  async fetch(names) {
+    const missing = names.filter((name) => !this.known.has(name));
+    for (const name of missing) await this.#get(name);
+    return missing.length > 0;
+  }
+
+  /** @param {string} name @returns {Promise<T>} */
+  #get(name) {
+    const get = async () => {
+      const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
+      return this.keep(this.how.read(message.info, joined(buffers), name), name);
+    };
+    const asked = this.asked.get(name) ?? get().finally(() => this.asked.delete(name));
+    this.asked.set(name, asked);
+    return asked;
   }
 
   /** @param {T} found */
@@ -45,15 +66,15 @@ export class Answers {
     if (!this.known.has(name)) this.ask(name);
   }
 
-  /** @param {string} name */
+  /** @param {string | undefined} name nothing is requested for undefined: by a view without answers */
   async ask(name) {
+    if (name === undefined) return;
     const turn = ++this.turn;
     const known = this.known.get(name) ?? this.how.here?.(name);
     if (known) return this.#show(known);
     const ended = this.waiting.begin(this.how.working);
     try {
-      const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
-      const found = this.keep(this.how.read(message.info, buffers[0], name), name);
+      const found = await this.#get(name);
       if (turn === this.turn && !this.shell.signal.aborted) this.#show(found); // otherwise a later choice has replaced it
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;

@@ -204,39 +204,3 @@ export function strongestEdges(rows, share, limit) {
   }
   return { edges, covered: total > 0 ? sum / total : 0 };
 }
-
-/**
- * Shrink a pattern to the available pixels by max-pooling.
- * @param {(query: number) => Float32Array} rowOf
- * @param {{query: number, key: number, queries: number, keys: number}} part of the map
- * @param {number} width
- * @param {number} height
- * @param {number} rowsAPixel most rows to read for one line of pixels
- * @param {boolean} [signed] whether a pixel is the weight furthest from 0, rather than the largest
- * @returns {{width: number, height: number, values: Float32Array, sampled: boolean}}
- */
-export function pooled(rowOf, part, width, height, rowsAPixel, signed = false) {
-  const w = Math.max(1, Math.min(part.keys, Math.floor(width)));
-  const h = Math.max(1, Math.min(part.queries, Math.floor(height)));
-  const values = new Float32Array(w * h);
-  let sampled = false;
-  for (let y = 0; y < h; y++) {
-    const first = part.query + Math.floor((y * part.queries) / h);
-    const last =
-      part.query + Math.max(first - part.query + 1, Math.floor(((y + 1) * part.queries) / h));
-    const step = Math.max(1, Math.ceil((last - first) / rowsAPixel));
-    sampled ||= step > 1;
-    for (let query = first; query < last; query += step) {
-      const row = rowOf(query);
-      for (let x = 0, key = part.key; x < w; x++) {
-        const end = part.key + Math.max(key - part.key + 1, Math.floor(((x + 1) * part.keys) / w));
-        let most = values[y * w + x];
-        for (; key < end; key++) {
-          if (signed ? Math.abs(row[key]) > Math.abs(most) : row[key] > most) most = row[key];
-        }
-        values[y * w + x] = most;
-      }
-    }
-  }
-  return { width: w, height: h, values, sampled };
-}

@@ -14,14 +14,16 @@ import anywidget
 import traitlets as t
 
 from ...arguments import unknown
+from ...files.paths import as_path
 from ...files.random_weights import caution
 from ...text_model import SHIPPED
 from ..pages import export
 from . import exports
 from .codecs import shown_text
 from .colours import colour_variables
-from .embedded_model import Answer, EmbeddedModel
+from .embedded_model import Answer, EmbeddedModel, joined
 from .figures import png_of
+from .javascript import NoJavaScript, call
 from .messages import messages
 from .modules import VIEWS, join_modules
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 # Internal traits of ipywidgets, which a page does not need.
 _NOT_FOR_PAGES = {"layout", "tabbable", "tooltip", "comm", "keys"}
 _NOT_CHOSEN = {"link"}  # which views follow each other
+RESTORING = VIEWS / "shared" / "restoring.js"
 _ROUTE = "_reply_subshell_for"  # a method of ipykernel's comms; there is no public API
 
 
@@ -44,12 +47,14 @@ def esm(name: str) -> str:
 
 
 def css(*folders: str) -> str:
-    """The shared style sheet and those of a view's folder. The latter's rules begin with
-    `.tl-view.tl-view-<folder>`, so they apply to that view alone and override the shared ones,
-    whatever other views a page shows. Further folders: of views nested in it."""
-    own = [path for folder in folders for path in sorted((VIEWS / folder).glob("*.css"))]
-    sheets = [path.read_text("utf-8") for path in [VIEWS / "shared" / "view.css", *own]]
-    return "\n".join([colour_variables(), *sheets])
+    """The shared style sheet and those of a view's folder, each nested in the class for which it
+    holds: a view's own rules apply to that view alone and override the shared ones, whatever other
+    views a page shows. Further folders: of views nested in it."""
+    own = [(f".tl-view-{of}", one) for of in folders for one in sorted((VIEWS / of).glob("*.css"))]
+    sheets = [("", VIEWS / "shared" / "view.css"), *own]
+    return colour_variables() + "".join(
+        f".tl-view{of} {{\n{path.read_text('utf-8')}}}\n" for of, path in sheets
+    )
 
 
 def answered_beside_cells(comm: Any) -> None:
@@ -108,10 +113,15 @@ class View(anywidget.AnyWidget):
         """Set the first line of the view, of its page and of its image."""
         self._subjects_given = tuple(of)
         if title.split(" · ")[0] == SHIPPED:
-            title = title.replace(SHIPPED, messages("shared")("shipped"), 1)
+            title = title.replace(SHIPPED, messages("shared").templates["shipped"], 1)
         self._caution = caution(*of)
         self._title = shown_text(" · ".join(filter(None, (self._caution, title))))
-        self._publish(_title=self._title, _how=self._computed())
+        self._publish(
+            _title=self._title,
+            _how=self._computed(),
+            _chosen=self._may_choose(),
+            _defaults=self._defaults(),
+        )
 
     @property
     def _alt(self) -> str:
@@ -208,7 +218,7 @@ class View(anywidget.AnyWidget):
         Raises:
             ValueError: for another suffix, and for a path that cannot hold a file.
         """
-        suffix = exports.suffix_of(path := Path(path))
+        suffix = exports.suffix_of(path := as_path(path))
         return exports.write(path, lambda: self._file(suffix))
 
     def _numbers(self) -> exports.Numbers:
@@ -227,6 +237,62 @@ class View(anywidget.AnyWidget):
         """The names of the traits that a reader can choose."""
         without = _NOT_FOR_PAGES | _NOT_CHOSEN
         return [name for name in self.traits(sync=True) if name[0] != "_" and name not in without]
+
+    @property
+    def as_python(self) -> str:
+        """One line of Python that brings the view, called `view` in it, to its present state; see
+        `restore`. Edits that cannot be written as Python are in its comment."""
+        edits = getattr(self, "_edits", [])
+        words = {name: getattr(self, name) for name in self._may_set() if name != "edits"}
+        chosen = {name: getattr(self, name) for name in self._may_choose()}
+        if self.has_trait("_options"):
+            chosen["options"] = self.trait_values()["_options"]
+        return call(RESTORING, "restoringLine", words | chosen, self._defaults(), edits)
+
+    def restore(self, **choices: Any) -> View:
+        """Bring the view to a state: to these choices, as its traits and properties are named, and
+        `options`, what a reader has set besides. A choice that is not named returns to its default;
+        the text and the kind of attention stay.
+
+        Returns:
+            The view.
+
+        Raises:
+            TypeError: for a name that is not a choice of this view.
+            TraitError, ValueError: for a value that a choice cannot have.
+        """
+        words, defaults = self._may_set(), self._defaults()
+        for name in choices:
+            if name not in (known := sorted({*words, *defaults})):
+                raise TypeError(
+                    f"{type(self).__name__}.restore has no choice {unknown(name, known)}"
+                )
+        with self.hold_sync():
+            for name in words:
+                if name in choices or name != "text":
+                    setattr(self, name, choices.get(name, defaults[name]))
+            with self.hold_trait_notifications():
+                for name in [name for name in defaults if name not in words]:
+                    if name == "kind" and name not in choices:
+                        continue
+                    trait = "_options" if name == "options" else name
+                    value = choices.get(name, defaults[name])
+                    pair = isinstance(value, list) and isinstance(self.traits()[trait], t.Tuple)
+                    self.set_trait(trait, tuple(value) if pair else value)
+        return self
+
+    def _may_set(self) -> list[str]:
+        """The names of the properties that a reader can change, in the order in which to set them."""
+        names = ("text", "target", "masked", "edits", "position")
+        given = {name: getattr(type(self), name, None) for name in names}
+        return [name for name, one in given.items() if isinstance(one, property) and one.fset]
+
+    def _defaults(self) -> dict[str, Any]:
+        """What `restore` takes for a choice that is not named."""
+        empty = {"masked": [], "edits": []}
+        words = {name: empty.get(name) for name in self._may_set()}
+        traits = {name: self.traits()[name].default(self) for name in self._may_choose()}
+        return words | traits | ({"options": {}} if self.has_trait("_options") else {})
 
     def _about_file(self) -> dict[str, Any]:
         """The metadata of every file: view, title, sentence, choices and provenance."""
@@ -287,13 +353,25 @@ class View(anywidget.AnyWidget):
         return options
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self._alt}>"
+        try:
+            return f"<{type(self).__name__}: {self._alt}>"
+        except NoJavaScript as error:
+            return f"<{type(self).__name__}: {error}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
+        from ..marks.draw_matplotlib import figure_of
+
         data, metadata = self._without_picture(**kwargs)
+        try:
+            scene = self._scene()
+        except NoJavaScript:  # the text says so
+            return data, metadata
         # For GitHub, for print, and for a notebook that is reopened or not trusted (labextension/).
-        data["image/png"] = self.png()
-        return data, {**metadata, "image/png": {"alt": self._alt}}
+        edits = getattr(self, "edits", None)
+        count = None if edits is None else len(edits)
+        note = messages("shared")("as_it_was", view=type(self).__name__, edits=count)
+        data["image/png"] = png_of(figure_of(scene, note))
+        return data, {**metadata, "image/png": {"alt": joined(self._alt, note)}}
 
     def _without_picture(self, **kwargs: Any) -> tuple[dict, dict]:
         """The mimebundle for a notebook, without the still image, which takes the longest."""
@@ -320,12 +398,7 @@ class View(anywidget.AnyWidget):
         state = self._page_state(**options)
         buffers = {k: bytes(v) for k, v in state.items() if isinstance(v, (bytes, memoryview))}
         return export.page(
-            {
-                **state,
-                "_sentence": self.sentence,
-                "_how": self._computed(),
-                "_chosen": self._may_choose(),
-            },
+            {**state, "_sentence": self.sentence, "_how": self._computed()},
             buffers,
             title=self._title or type(self).__name__,
             sentence=self.sentence,

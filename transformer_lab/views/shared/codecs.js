@@ -15,6 +15,18 @@ export function bytesOf(data) {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
+/** Several buffers as one. @param {Uint8Array<ArrayBuffer>[]} buffers */
+export function joined(buffers) {
+  if (buffers.length === 1) return buffers[0];
+  const bytes = new Uint8Array(buffers.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const one of buffers) {
+    bytes.set(one, at);
+    at += one.byteLength;
+  }
+  return bytes;
+}
+
 /**
  * A typed array over bytes, copied only where they are not aligned.
  * @template T

@@ -85,6 +85,22 @@ export function inkOn(table, at) {
   return luminance(table[3 * at], table[3 * at + 1], table[3 * at + 2]) > 0.18 ? "black" : "white";
 }
 
+/**
+ * A colour for text: this one, made darker or lighter until it is readable on a ground: 4.5 to 1.
+ * @param {string} colour #rrggbb
+ * @param {string} ground #rrggbb
+ */
+export function readable(colour, ground) {
+  const [text, beneath] = [colour, ground].map((hex) => [...parseTable(hex.slice(1))]);
+  const light = (rgb) => luminance(rgb[0], rgb[1], rgb[2]) + 0.05;
+  const end = light(beneath) > 0.23 ? 0 : 255;
+  for (let part = 0; ; part += 0.05) {
+    const mixed = text.map((c) => Math.round(c + (end - c) * Math.min(1, part)));
+    const [a, b] = [light(mixed), light(beneath)];
+    if (Math.max(a, b) / Math.min(a, b) >= 4.5 || part >= 1) return `rgb(${mixed})`;
+  }
+}
+
 /** WCAG relative luminance of an sRGB colour. */
 export function luminance(r, g, b) {
   const linear = [r, g, b].map((c) => {

@@ -2,6 +2,7 @@
 
 import { element, taken } from "./dom.js";
 import { headTag, sayShared } from "./messages.js";
+import { nearestStop } from "./ticks.js";
 
 /**
  * A radio group: one Tab stop, arrow keys choose.
@@ -42,13 +43,21 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
     taken(event);
     // Start from the chip with the focus: the chosen one may not be drawn yet.
     const now = chips.findIndex((chip) => chip.contains(/** @type {Node} */ (event.target)));
-    const next = jump ?? (now + step + choices.length) % choices.length;
+    const by = step ?? (jump ? -1 : 1);
+    let next = jump ?? (now + by + choices.length) % choices.length;
+    while (chips[next].disabled) next = (next + by + choices.length) % choices.length;
     choose(choices[next].value);
     chips[next].focus();
   });
   return {
     root: group,
     focus: () => chips.find((chip) => chip.tabIndex === 0)?.focus(),
+    /** Disable a choice, with the reason, or enable it. @param {T} value @param {string} why "" if it can be chosen */
+    able(value, why) {
+      const at = choices.findIndex((choice) => choice.value === value);
+      chips[at].disabled = Boolean(why);
+      chips[at].title = why || (choices[at].name ?? "");
+    },
     /** @param {T} value */
     set(value) {
       chips.forEach((chip, i) => {
@@ -58,6 +67,20 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
       });
     },
   };
+}
+
+/** The same, after buttons for the previous and the next choice. @param {Parameters<typeof radioGroup>[0] & {steps: string[]}} options steps: names of the two buttons */
+export function railGroup({ steps: [previous, next], ...options }) {
+  const { choices, chosen, choose } = options;
+  const at = choices.findIndex(({ value }) => value === chosen);
+  const step = (sign, part, name, to) => {
+    const made = button(sign, part, name, () => choose(choices[to].value));
+    made.disabled = !choices[to];
+    return made;
+  };
+  const [back, on] = [step("◀", "back", previous, at - 1), step("▶", "on", next, at + 1)];
+  const { root } = radioGroup(options);
+  return { root: element("div.tl-group", element("span.tl-joined", back, on), root) };
 }
 
 /** @param {string} text @param {string} part @param {...any} more its title, if any, then the handler of changes */
@@ -256,6 +279,11 @@ export function kindChoice(kinds, chosen, choose) {
 
 /** Replace a bar's children, and give the focus to the new version of the control that had it. @param {HTMLElement} bar @param {HTMLElement[]} children */
 export function putAnew(bar, children) {
+  if (
+    children.length === bar.childElementCount &&
+    children.every((one, i) => one === bar.children[i])
+  )
+    return;
   const focus = document.activeElement;
   const part = bar.contains(focus)
     ? focus?.closest("[data-part]")?.getAttribute("data-part")
@@ -264,10 +292,8 @@ export function putAnew(bar, children) {
   if (!part) return;
   const found = /** @type {any} */ (bar.querySelector(`[data-part="${part}"]`));
   const again = found?.querySelector("[aria-checked=true]") ?? found;
-  (again?.disabled
-    ? /** @type {HTMLElement | null} */ (bar.querySelector("[aria-checked=true], select"))
-    : again
-  )?.focus();
+  const group = found?.closest(".tl-group") ?? bar;
+  (again?.disabled ? group.querySelector("[aria-checked=true], select") : again)?.focus();
 }
 
 /**
@@ -315,13 +341,4 @@ export function slider({ label, part, values, value, change, text = String, titl
   };
   set(value);
   return { root, input, set };
-}
-
-/** @param {number[]} stops @param {number} value */
-export function nearestStop(stops, value) {
-  let best = 0;
-  stops.forEach((stop, i) => {
-    if (Math.abs(stop - value) < Math.abs(stops[best] - value)) best = i;
-  });
-  return best;
 }

@@ -1,6 +1,15 @@
 // Small DOM helpers: elements, the parts of views, pointer and keys, drawing. Outside text reaches
 // the page only through textContent.
 
+/** @param {string} tag of SVG @param {Record<string, string>} attributes @returns {SVGElement} */
+export function svgPart(tag, attributes) {
+  const node = /** @type {SVGElement} */ (
+    document.createElementNS("http://www.w3.org/2000/svg", tag)
+  );
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
 /**
  * Make an element.
  * @param {string} what its tag, its classes and its name in the page: "p.tl-hint#note" is a p of class tl-hint, with
@@ -35,10 +44,15 @@ export function say(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-/** A token, isolated from its neighbours' writing direction. @param {string} text */
+/**
+ * A token, isolated from its neighbours' writing direction. The dot for a space before a word has an
+ * element of its own, so that a sheet can show it as a gap.
+ * @param {string} text
+ */
 export function tokenElement(text) {
   const made = document.createElement("bdi");
-  made.textContent = text;
+  if (!/^·[^·]/.test(text)) made.textContent = text;
+  else made.append(element("span.tl-space", "·"), text.slice(1));
   return made;
 }
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...adapters.lookup import revision_of
+from ...files.paths import as_path
 from ...files.tables import csv_pieces
 from ...files.text_files import write_bytes
 from .codecs import shown_text
@@ -192,7 +193,7 @@ def suffix_of(path: str | Path) -> str:
     Raises:
         ValueError: for an unknown one.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = as_path(path).suffix.lower()
     if suffix not in SUFFIXES:
         ends = f"ends in {suffix!r}, which is not known" if suffix else "has no ending"
         raise ValueError(

@@ -6,19 +6,7 @@ import { csvText } from "./csv.js";
 import { download, element, taken } from "./dom.js";
 import { sayShared } from "./messages.js";
 
-/**
- * @typedef {object} Named numbers with a name for each axis; null: no number
- * @property {string[]} axes
- * @property {string} means
- * @property {any[]} values
- *
- * @typedef {object} Numbers
- * @property {Record<string, Named>} arrays the first and all others with its axes form the table
- * @property {Record<string, (string | number)[]>} axes labels along each axis; an axis without
- *   labels is numbered from 0
- * @property {{header: string[], rows: any[][]}} [table] another table for the CSV file
- * @property {Record<string, any>} [chosen] the choices, where they differ from the view's traits
- */
+/** @typedef {import("./numbers.js").Numbers} Numbers */
 
 const LONGEST_WORDS = 40; // characters of a text in a file's name
 
@@ -34,51 +22,6 @@ const slugOf = (text) =>
 export function fileName({ view = "", model = "", part = "", text = "" }) {
   const short = slugOf(Array.from(text).slice(0, LONGEST_WORDS).join(""));
   return [view, model, part, short].map(slugOf).filter(Boolean).join("-").toLowerCase() || "view";
-}
-
-/** The shortest decimal with the same 32-bit value; null for a value that is not finite. @param {number} value */
-export function single(value) {
-  if (!Number.isFinite(value)) return null;
-  const kept = Math.fround(value);
-  for (let digits = 6; digits < 9; digits++) {
-    const short = Number(kept.toPrecision(digits));
-    if (Math.fround(short) === kept) return short;
-  }
-  return Number(kept.toPrecision(9));
-}
-
-/** Nested lists of these sizes. @param {number[]} sizes @param {(...places: number[]) => any} value @returns {any[]} */
-export const nested = ([size, ...more], value) =>
-  Array.from({ length: size }, (_, i) =>
-    more.length ? nested(more, (...places) => value(i, ...places)) : value(i),
-  );
-
-/**
- * Numbers for a file, from a view's arrays.
- * @param {Numbers["axes"]} axes labels along them
- * @param {Record<string, [string[], ArrayLike<any> | ((...places: number[]) => any), string]>} arrays
- *   axes, values (flat, or a function of the indices) and meaning of each
- * @param {Partial<Numbers>} [more]
- * @returns {Numbers}
- */
-export function numbersOf(axes, arrays, more = {}) {
-  const whole = ([names, values, means]) => {
-    const known = names.map((axis) => axes[axis]?.length);
-    const sizes = known.map(
-      (size) => size ?? values.length / known.reduce((a, b) => a * (b ?? 1), 1),
-    );
-    const at =
-      typeof values === "function"
-        ? values
-        : (...places) => values[places.reduce((sum, place, i) => sum * sizes[i] + place, 0)];
-    const plain = (value) => (typeof value === "number" ? single(value) : (value ?? null));
-    return { axes: names, means, values: nested(sizes, (...places) => plain(at(...places))) };
-  };
-  return {
-    axes,
-    arrays: Object.fromEntries(Object.entries(arrays).map(([name, one]) => [name, whole(one)])),
-    ...more,
-  };
 }
 
 /** Header and rows of a long table, with a row for every index that has a number. @param {Numbers} numbers */

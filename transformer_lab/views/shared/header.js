@@ -4,8 +4,9 @@ import { button } from "./controls.js";
 import { copyText, element, taken, tokenElement, listen } from "./dom.js";
 import { SaveMenu } from "./files.js";
 import { Presentation } from "./present.js";
-import { hasAddress, linkTo } from "../pages/link.js";
+import { chosenOf, hasAddress, linkTo } from "../pages/link.js";
 import { sayShared } from "./messages.js";
+import { restoringLine } from "./restoring.js";
 
 /**
  * @typedef {object} HeaderDoes
@@ -38,7 +39,7 @@ export class Header {
         sayShared("copy_as_python"),
         "copy",
         does.copies ?? sayShared("copy_what_makes_this"),
-        () => this.#copy(),
+        () => this.#copy(this.does.code(), "copied"),
       ),
     ];
     if (hasAddress(model))
@@ -47,12 +48,18 @@ export class Header {
           this.#link(),
         ),
       );
+    copies.push(
+      button(sayShared("copy_state"), "state", sayShared("copy_a_line_that"), () =>
+        this.#copy(this.restoring, "restoring"),
+      ),
+    );
     const actions = { ...does, say: (/** @type {string} */ text) => this.say(text) };
     this.save = new SaveMenu(model, root, requests, actions, copies, this.copied);
     this.presentation = new Presentation(root, redraw);
     const present = button(sayShared("present"), "present", sayShared("larger_text_and_one"), () =>
       this.#present(present),
     );
+    this.present = present;
     present.setAttribute("aria-pressed", "false");
     const leave = (/** @type {KeyboardEvent} */ event) => {
       if (event.key !== "Escape" || !this.presentation.on || event.defaultPrevented) return;
@@ -104,9 +111,19 @@ export class Header {
     }
   }
 
-  async #copy() {
-    const code = this.does.code();
+  /** A line of Python that restores what is on view. */
+  get restoring() {
+    const { model } = this;
+    const { text, target, masked, position, edits, sides } = this.does.linked?.() ?? {};
+    const { _options: options, ...choices } = chosenOf(model);
+    const words = text === undefined ? {} : { text, target, masked, position };
+    const chosen = { ...words, ...choices, ...(options && { options }) };
+    return restoringLine(chosen, model.get("_defaults"), edits ?? model.get("_edits"), sides);
+  }
+
+  /** @param {string} code @param {string} mark for scripts and tests */
+  async #copy(code, mark) {
     this.copied.textContent = (await copyText(code)) ? sayShared("copied", { code }) : code;
-    this.root.dataset.copied = code;
+    this.root.dataset[mark] = code;
   }
 }

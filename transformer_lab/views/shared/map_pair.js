@@ -24,11 +24,11 @@ export const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : te
  */
 
 export class MapPair {
-  /** @param {import("./shell.js").Shell} shell @param {AbortSignal} signal @param {[string, string]} parts @param {() => [number, number]} start the cell at which arrow keys start */
-  constructor(shell, signal, parts, start) {
+  /** @param {import("./shell.js").Shell} shell @param {AbortSignal} signal @param {[string, string]} parts @param {() => [number, number]} start the cell at which arrow keys start @param {Pick<Pointed, "spot" | "at">} [pointed] */
+  constructor(shell, signal, parts, start, pointed) {
     this.shell = shell;
     this.start = start;
-    this.pointed = new Pointed(shell.model, signal, () => shell.redraw());
+    this.pointed = pointed ?? new Pointed(shell.model, signal, () => shell.redraw());
     this.legends = {
       weight: legendPart("weight-legend"),
       difference: legendPart("difference-legend"),
@@ -81,7 +81,7 @@ export class MapPair {
     }
     const move = moveOf(event);
     if (!move) return;
-    this.pointed.spot = null;
+    this.pointed.at(null);
     const [down, right] = now ? move : [0, 0]; // the first arrow only shows the cursor
     this.shell.set({
       selected: [

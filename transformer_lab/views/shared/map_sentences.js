@@ -186,21 +186,24 @@ export const nothingSentence = (seen, query, share, isChange = false) =>
 export const keySentence = (seen, key, column) =>
   sayOf("key", seen, { key: numbered(seen.keys, key), ...namedOf(column, seen.queries) });
 
+/** The queries whose rows are read: `count` of `total`, spread over the text. @param {number} total @param {number} count */
+export const sampledRows = (total, count) =>
+  Array.from({ length: Math.min(count, total) }, (_, i) =>
+    count >= total ? i : Math.floor((i * (total - 1)) / (count - 1) + 0.501),
+  );
+
 /**
  * What stands out in a whole map; the habit is an average over the queries that have a choice.
  * @param {Seen} seen
- * @param {(query: number) => Float32Array} rowOf as shown
+ * @param {(query: number) => ArrayLike<number>} rowOf as shown
  * @param {number} queries how many rows to read, spread over the text
  */
 export function headSentence(seen, rowOf, queries) {
   const total = seen.queries.length;
-  const count = Math.min(queries, total);
-  const skips = seen.causal && seen.same && total > 1; // the first query has no choice
   let [first, itself, before, nothing, rows] = [0, 0, 0, 0, 0];
   let best = { query: 0, key: 0, weight: -1 };
-  for (let i = 0; i < count; i++) {
-    const query = count === total ? i : Math.round((i * (total - 1)) / (count - 1));
-    if (skips && query === 0) continue;
+  for (const query of sampledRows(total, queries)) {
+    if (skipsFirst(seen) && query === 0) continue;
     const row = rowOf(query);
     rows++;
     first += row[0];
@@ -212,20 +215,63 @@ export function headSentence(seen, rowOf, queries) {
     const key = foremost(row);
     if (row[key] > best.weight + EVEN) best = { query, key, weight: row[key] };
   }
-  const habits = { first, itself, before, nothing };
-  const at = foremost(Object.values(habits).map((sum) => sum / Math.max(1, rows)));
-  const [habit, sum] = Object.entries(habits)[at];
-  const share = sum / Math.max(1, rows);
+  const sums = [first, itself, before, nothing];
+  return standingOut(
+    seen,
+    best,
+    sums.map((sum) => sum / Math.max(1, rows)),
+  );
+}
+
+/** Whether sentences about a whole map omit the first query, which has no choice. @param {Seen} seen */
+const skipsFirst = (seen) => seen.causal && seen.same && seen.queries.length > 1;
+
+const HABITS = ["first", "itself", "before", "nothing"];
+
+/**
+ * A map's largest weight, and its habit if it has one.
+ * @param {Seen} seen
+ * @param {{query: number, key: number, weight: number}} best
+ * @param {number[]} shares mean weights on the first key, on the query's own, on the one before, and
+ *   on nothing
+ */
+export function standingOut(seen, { query, key, weight }, shares) {
+  const at = foremost(shares);
+  const share = shares[at];
   return sayOf("whole", seen, {
-    found: best.weight > 0,
-    skips,
-    query: numbered(seen.queries, best.query),
-    key: numbered(seen.keys, best.key),
-    weight: best.weight,
+    found: weight > 0,
+    skips: skipsFirst(seen),
+    query: numbered(seen.queries, query),
+    key: numbered(seen.keys, key),
+    weight,
     first: numbered(seen.keys, 0),
     share,
-    habit: share >= 0.2 - EVEN && !seen.valueWeighted ? habit : null,
+    habit: share >= 0.2 - EVEN && !seen.valueWeighted ? HABITS[at] : null,
   });
+}
+
+/** For Python. @param {Seen} seen @param {number[]} queries */
+export const allToNothing = (seen, queries) => queries.map((query) => toNothing(seen, query));
+
+/** For Python: `headSentence` on the rows of some queries. @param {Seen} seen @param {number[]} places @param {Float32Array} rows */
+export const headSentenceOf = (seen, places, rows) =>
+  headSentence(seen, rowsIn(rows, seen, places), places.length);
+
+/** For Python: the largest number of a map, as "difference" or "spread". @param {string} message @param {Seen} seen @param {Float32Array} map [query, key] @param {[number | null, number | null] | null} selected */
+export const mapSentence = (message, seen, map, selected) =>
+  sayExtreme(
+    message,
+    seen,
+    rowsIn(map, seen),
+    selected && { query: selected[0], key: selected[1] },
+  );
+
+/** @param {Float32Array} numbers [row, key] @param {Seen} seen @param {number[]} [places] the query of each row */
+function rowsIn(numbers, { keys }, places) {
+  return (query) => {
+    const at = places ? places.indexOf(query) : query;
+    return numbers.subarray(at * keys.length, (at + 1) * keys.length);
+  };
 }
 
 /** Index of the largest entry; the first of those that count as equal. @param {ArrayLike<number>} row */

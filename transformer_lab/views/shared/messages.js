@@ -1,5 +1,5 @@
 // Messages from a catalogue: the messages.json of a view's folder holds a template for each key.
-// messages.py defines templates and does the same in Python; tests/views/messages.json checks both.
+// messages.py describes templates, and asks this from Python.
 
 import sharedMessages from "./messages.json" with { type: "json" };
 
@@ -105,7 +105,7 @@ const WORD_FORMATS = { capital: firstCapital, small: firstSmall };
 /** Placeholder for a value that is an element, not text; `around` replaces it. */
 export const SLOT = "\uFFFC";
 
-/** A message with its SLOTs replaced by elements. @param {string} text @param {...Node} nodes @returns {(Node | string)[]} */
+/** A message with its SLOTs replaced by elements, or by pieces. @template T @param {string} text @param {...T} nodes @returns {(T | string)[]} */
 export const around = (text, ...nodes) =>
   text.split(SLOT).flatMap((part, i) => (i ? [nodes[i - 1], part] : [part]));
 
@@ -163,6 +163,16 @@ export function messages(...catalogues) {
 /** The messages that all views share. */
 export const sayShared = messages();
 
+/** By the last of their catalogues. @type {WeakMap<Record<string, string>, Say>} */
+const sayers = new WeakMap([[sharedMessages, sayShared]]);
+
+/** A message, for Python. @param {string} key @param {Record<string, any>} values @param {...Record<string, string>} catalogues */
+export function sayFrom(key, values, ...catalogues) {
+  const last = catalogues.at(-1) ?? /** @type {Record<string, string>} */ (sharedMessages);
+  if (!sayers.has(last)) sayers.set(last, messages(...catalogues));
+  return /** @type {Say} */ (sayers.get(last))(key, values);
+}
+
 function writtenValue(key, [, name, form, detail], values, templates) {
   const value = givenValue(key, name, values);
   if (typeof value === "number" && Object.hasOwn(NUMBER_FORMATS, form ?? "")) {
@@ -196,7 +206,7 @@ function pluralCategory(n, ordinal) {
 }
 
 /** Parse a template into texts, ["#"], [@, name, format, detail], and [name, choice, cases]. @param {string} key @param {string} text @param {{at: number}} place */
-function parseMessage(key, text, place, inside) {
+export function parseMessage(key, text, place, inside) {
   const nodes = [];
   const take = (pattern) => {
     pattern.lastIndex = place.at;

@@ -17,14 +17,14 @@ from ...edits.kinds import Edit, EditError
 from ..pages.export import Block
 from .embedded_model import Answer, joined
 from .map_sentences import long_time
-from .passes import Effect
+from .scripted import ScriptedView
 from .selection import SelectionView
 from .traits import Float
 
 PAGE_SECONDS = 60  # limit for computing a saved page's effects
 
 
-class OverlayView(SelectionView):
+class OverlayView(ScriptedView, SelectionView):
     """An image with the weights of the chosen position over it, and the effect of edits.
 
     Subclasses set `_network`, `_data` (rows: `packed` and `kept`), `_effects` (`of`, `every` and
@@ -40,7 +40,7 @@ class OverlayView(SelectionView):
     first_results: ClassVar = SelectionView.first_results | {
         "_effect": {},
         "_every": [],
-        "_rows": b"",
+        "_unit": "",
     }
     _network: Network
     _data: Any
@@ -68,28 +68,14 @@ class OverlayView(SelectionView):
     def _other_edits(self, _change: Any) -> None:
         self._publish(_effect={})
 
+    def _trait(self, name: str) -> Any:
+        if name == "_effect" and self._edits and not self._results["_effect"]:
+            return self._effect_of(self.edits)
+        return super()._trait(name)
+
     def _effect_of(self, edits: Sequence[Edit]) -> dict[str, Any]:
-        """The effect of edits, their wording in a sentence, and the Python that creates them."""
-        plain = [one.to_dict() for one in edits]
-        effect = self._measured().of(edits).plain()
-        return {
-            **effect,
-            "edited": f"With {self._edit_words(plain)}",
-            "code": self._edit_code(plain),
-        }
-
-    def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
-        """The wording of edits inside a sentence."""
-        raise NotImplementedError
-
-    def _edit_code(self, edits: Sequence[dict[str, Any]]) -> str:
-        return f"[{', '.join(edit_from_dict(values).code() for values in edits)}]"
-
-    def _with_effect(self, sentence: str, effect: Effect | None) -> str:
-        """The sentence about the view, followed by one about the effect of the edits."""
-        if effect is None:
-            return sentence
-        return f"{sentence} With {self._edit_words(self._edits)}: {effect.sentence}"
+        """The effect of edits, and what the scene needs to name them."""
+        return self._measured().of(edits).plain()
 
     def _check_edits(self, edits: Sequence[Edit]) -> None:
         if edits and self._effects is None:
@@ -109,9 +95,6 @@ class OverlayView(SelectionView):
         return "what edits change cannot be measured"
 
     # -- for the browser ------------------------------------------------------------------------
-
-    def _first_rows(self, _change: Any = None) -> None:
-        self._publish(_rows_of=self.query, _rows=self._data.packed(self.query))
 
     def _every_plain(self, layer: int | None = None) -> list:
         return plain(self._effects.every(layer))

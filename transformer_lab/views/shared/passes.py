@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -17,9 +17,10 @@ from ...edits.interventions import edit
 from ...edits.kinds import Edit
 from ...graphs import analyses
 from ...tracing.trace import Trace
-from .messages import digits_apart, messages, percent
+from .javascript import call
+from .modules import VIEWS
 
-say = messages("shared")
+OVERLAID = VIEWS / "shared" / "overlaid.js"
 
 
 class HasSize(Protocol):
@@ -35,15 +36,21 @@ class Effect:
     """The effect of edits.
 
     `size` is the change of one probability; for an embedding, the cosine distance.
-    `rows` are (name, probability before, after); an embedding has none.
+    `rows` are (name, probability before, after); an embedding has none. `facts` are what the
+    sentence says besides.
     """
 
     size: float
-    sentence: str
     rows: tuple[tuple[str, float, float], ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        return call(OVERLAID, "effectSentence", self.plain())
 
     def plain(self) -> dict[str, Any]:
-        return {"size": self.size, "sentence": self.sentence, "rows": [list(r) for r in self.rows]}
+        """What a page gets, from Python and from its own engine."""
+        return {"size": self.size, "rows": [list(row) for row in self.rows], **self.facts}
 
 
 class Passes(Generic[EffectT]):
@@ -125,16 +132,5 @@ def changed(
         part: x.tolist() for part, x in analyses.answer_changes(before, after, best).items()
     }
     rows = tuple(zip(map(name, found["listed"]), found["before"], found["after"], strict=True))
-    was, is_now = (percent(share, digits_apart(*rows[0][1:])) for share in rows[0][1:])
-    other = name(found["now"]) if found["now"] != found["was"] else None
-    sentence = say(
-        "answer_change",
-        name=rows[0][0],
-        same=was == is_now,
-        before=was,
-        after=is_now,
-        about="",
-        now=other,
-        chance=float(after[found["now"]]),
-    )
-    return Effect(found["change"], sentence, rows)
+    now = name(found["now"]) if found["now"] != found["was"] else None
+    return Effect(found["change"], rows, {"now": now, "chance": float(after[found["now"]])})

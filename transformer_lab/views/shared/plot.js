@@ -2,7 +2,7 @@
 
 import { niceTicks, numberText, ruledLines } from "./ticks.js";
 import { hearPointer, sizedContext } from "./dom.js";
-import { headColour } from "./colours.js";
+import { headColour, readable } from "./colours.js";
 import { sayShared } from "./messages.js";
 
 const NAME_HEIGHT = 13; // px
@@ -135,7 +135,7 @@ export class Plot {
     context.textAlign = "left";
     context.textBaseline = "middle";
     shown.forEach((one, i) => {
-      context.fillStyle = one.colour;
+      context.fillStyle = readable(one.colour, scene.colours.ground);
       context.font = `${one.thick ? "bold " : ""}11px system-ui, sans-serif`;
       context.fillText(one.name, left + room.width + 6, heights[i], right - 6);
     });

@@ -4,7 +4,7 @@ import { radioGroup } from "./controls.js";
 import { element } from "./dom.js";
 import { sayShared } from "./messages.js";
 
-const PANELS = ":is(.tl-panels, .tl-overlay) > section[aria-label]:not(.tl-stays)"; // a panel that stays is shown beside each of them
+const PANELS = ".tl-panels > section[aria-label]:not(.tl-stays)"; // a panel that stays is shown beside each of them
 
 export class Presentation {
   /** @param {HTMLElement} root of the view @param {() => void} redraw */

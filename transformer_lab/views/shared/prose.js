@@ -1,7 +1,7 @@
 // Interactive sentences: terms explain themselves, and heads and tokens that are named can be
 // chosen.
 
-import { element, listen } from "./dom.js";
+import { element, listen, tokenElement } from "./dom.js";
 import { sayShared } from "./messages.js";
 
 const MENTIONED =
@@ -71,12 +71,16 @@ function tokenButton(text, token, which, tokens) {
   const same = [...tokens.keys()].filter((at) => tokens[at] === token);
   const number = [...which].map((digit) => "₀₁₂₃₄₅₆₇₈₉".indexOf(digit)).join("");
   const at = number ? same[Number(number) - 1] : same.length === 1 ? same[0] : undefined;
-  if (at === undefined) return null;
-  return element(
-    "button.tl-named",
-    { title: sayShared("choose_this_token"), "data-token": at },
-    text,
-  );
+  // A chip like those of the text: its quotation marks and its number are heard, and not seen.
+  const heard = (/** @type {string} */ part) => element("span.tl-heard", part);
+  const chip = [heard(text[0]), tokenElement(token), heard(text.slice(1 + token.length))];
+  return at === undefined
+    ? element("span.tl-token-chip", chip)
+    : element(
+        "button.tl-named.tl-token-chip",
+        { title: sayShared("choose_this_token"), "data-token": at },
+        chip,
+      );
 }
 
 /** @param {string} text @param {string | undefined} kind @param {number} layer @param {number} head @param {HeadPlace | null} here */

@@ -110,4 +110,10 @@ export class Waiting {
     if (late) timers.push(setTimeout(() => this.say(late), SLOW_FROM));
     return () => timers.forEach(clearTimeout);
   }
+
+  /** The same until a promise is settled. @template T @param {Promise<T>} work @param {string[]} said */
+  during(work, ...said) {
+    const ended = this.begin(said[0], said[1]);
+    return work.finally(() => (ended(), this.say("")));
+  }
 }

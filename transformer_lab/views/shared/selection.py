@@ -75,14 +75,17 @@ def link_of(trace: Trace) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def sizes_of(trace: Trace) -> dict[str, dict[str, int]]:
-    """The sizes of each kind of attention, on which views that share a selection must agree."""
-    sizes = {}
+def sizes_of(trace: Trace) -> dict[str, dict[str, Any]]:
+    """The sizes of each kind of attention, on which views that share a selection must agree; with
+    the heads of each layer, `counts`, where they differ."""
+    sizes: dict[str, dict[str, Any]] = {}
     for kind in trace.kinds:
         n_query, n_key = trace.shape(kind)
-        sizes[kind] = dict(
-            layers=trace.n_layers(kind), heads=trace.n_heads(kind), queries=n_query, keys=n_key
-        )
+        layers, heads = trace.n_layers(kind), trace.n_heads(kind)
+        sizes[kind] = dict(layers=layers, heads=heads, queries=n_query, keys=n_key)
+        counts = [trace.heads_of(layer, kind) for layer in range(layers)]
+        if set(counts) != {heads}:
+            sizes[kind]["counts"] = counts
     return sizes
 
 
@@ -119,8 +122,11 @@ class SelectionView(View):
     @property
     def chosen_head(self) -> tuple[str, int, int]:
         """(kind, layer, head): the chosen one, or the nearest that this kind of attention has."""
-        kind = self.kinds[self.kind]
-        return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
+        size = self.kinds[self.kind]
+        counts = size.get("counts") or [size["heads"]] * size["layers"]
+        having = [layer for layer, count in enumerate(counts) if count]
+        layer = min(having, key=lambda one: abs(one - self.layer))
+        return self.kind, layer, min(self.head, counts[layer] - 1)
 
     def _look_at(self, heads: Any, place: tuple[str, int, int]) -> None:
         """Show these `Heads`, and choose the head at `place`.

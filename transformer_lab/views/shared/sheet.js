@@ -35,11 +35,7 @@ function partIn({ title, canvas, thumbnails, part = null }) {
         title,
         ...size,
         of: canvas,
-        draw: (context, x, y) => {
-          context.globalAlpha = Number(getComputedStyle(canvas).opacity); // faded as on the page
-          context.drawImage(canvas, x, y, size.width, size.height);
-          context.globalAlpha = 1;
-        },
+        draw: (context, x, y) => context.drawImage(canvas, x, y, size.width, size.height),
       }
     : part;
 }

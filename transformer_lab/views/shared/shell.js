@@ -49,10 +49,17 @@ export class Shell {
     this.redraw = onceAFrame(() => this.draw());
     /** The last reported width, so that a draw need not measure it. @type {number | null} */
     this.width = null;
-    const observer = (this.observer = new ResizeObserver(([entry]) => {
-      if (Math.abs(entry.contentRect.width - (this.width ?? 0)) < 1) return;
-      this.width = entry.contentRect.width;
-      this.redraw();
+    /** The widths in which parts were drawn. @type {WeakMap<Element, number>} */
+    this.widths = new WeakMap();
+    const observer = (this.observer = new ResizeObserver((entries) => {
+      for (const { target, contentRect } of entries) {
+        if (target !== root) {
+          if (![0, this.widths.get(target)].includes(target.clientWidth)) this.redraw();
+        } else if (Math.abs(contentRect.width - (this.width ?? 0)) >= 1) {
+          this.width = contentRect.width;
+          this.redraw();
+        }
+      }
     }));
     observer.observe(root);
     signal.addEventListener("abort", () => observer.disconnect());
@@ -96,17 +103,29 @@ export class Shell {
   /** Draw in the colours of the theme around the view; draw nothing while it is hidden. */
   draw() {
     if (this.signal.aborted) return;
-    // While its theme changes, a host may hide the view for a moment, before the observer has
-    // reported it.
+    // While its theme changes, a host may hide the view, or give it another width for a moment, of
+    // which the observer hears nothing: then it reports anew.
     const width = themeOf(this.root) === this.drawnIn ? this.width : null;
-    if (!(width ?? this.root.clientWidth)) {
-      this.width = null; // it is drawn as soon as it is visible again
+    if (width === null) {
+      this.width = null;
       this.observer.unobserve(this.root);
       this.observer.observe(this.root);
-      return;
     }
+    if (!(width ?? this.root.clientWidth)) return; // it is drawn as soon as it is visible again
     this.drawnIn = this.#heed();
     this.does.draw();
+  }
+
+  /** Width of a part; when it changes, the view is drawn anew. @param {Element} part */
+  widthOf(part) {
+    const { clientWidth: width } = part;
+    if (this.widths.get(part) !== width) {
+      this.widths.set(part, width);
+      // It may have had this width for a moment that the observer does not hear of: it reports anew.
+      this.observer.unobserve(part);
+      this.observer.observe(part);
+    }
+    return width || this.width; // hidden for a moment
   }
 
   /** @param {string[]} names traits that change the picture @param {() => void} [first] */

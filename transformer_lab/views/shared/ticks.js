@@ -54,3 +54,12 @@ export function ruledLines(context, ticks, { y, text, left, right, inks }) {
     context.fillText(text(tick), left - 6, y(tick));
   }
 }
+
+/** The index of the stop nearest to a value. @param {number[]} stops @param {number} value */
+export function nearestStop(stops, value) {
+  let best = 0;
+  stops.forEach((stop, i) => {
+    if (Math.abs(stop - value) < Math.abs(stops[best] - value)) best = i;
+  });
+  return best;
+}

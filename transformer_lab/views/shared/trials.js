@@ -3,6 +3,8 @@
 import { button, removeAll } from "./controls.js";
 import { element, rowPart, tableParts } from "./dom.js";
 import { digitsApart, percentText, sayShared, short } from "./messages.js";
+import { effectSentence } from "./overlaid.js";
+import { sameEdit } from "./scene.js";
 import { Task } from "./task.js";
 
 /** Decimals for a list of changes: enough for two digits of the largest. @param {number} most */
@@ -14,32 +16,27 @@ export function sizeOf(size, decimals) {
   return Number(text) ? (size < 0 ? "−" : "") + text : "0";
 }
 
-/** Whether two edits are the same. @param {object} a @param {object} b */
-export const sameEdit = (a, b) =>
-  JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
-
 /**
- * @typedef {object} TrialsDo
- * @property {() => Record<string, any>} place where an edit of the current choice acts, for Python
- * @property {() => string} name of that place, inside a sentence
- * @property {() => {rows?: [string, number, number][], sentence?: string}} effect of the edits, as
- *   far as it is known
+ * @typedef {object} Trial of a scene
+ * @property {Record<string, any>} place where an edit of the current choice acts, for Python
+ * @property {string} name of that place, inside a sentence
+ * @property {{edited?: string, rows?: [string, number, number][]}} effect of the edits, as far as
+ *   it is known, and their words
  * @property {number[]} heads how many each layer has
- * @property {() => (number | null)[][]} every size of each head's effect, [layer][head], or empty
- * @property {() => number | null} [size] of the chosen head's effect, among `every`; null if it is
- *   not there
- * @property {() => string} unit of these
+ * @property {(number | null)[][]} every size of each head's effect, [layer][head], or empty
+ * @property {number | null} [size] of the chosen head's effect, among `every`; null if it is not
+ *   there
+ * @property {string} unit of these
  * @property {string} needs message on what a saved page does not hold
  */
 
 export class Trials {
-  /** @param {any} model @param {import("./shell.js").Shell} shell @param {import("./requests.js").Waiting} waiting @param {TrialsDo} does */
-  constructor(model, shell, waiting, does) {
-    this.model = model;
-    this.shell = shell;
-    this.waiting = waiting;
-    this.does = does;
-    this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
+  /** @param {any} viewer whose scene has `trials` */
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.model = viewer.model;
+    this.shell = viewer.shell;
+    this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...this.does.place }]));
     this.undo = removeAll(() => this.#edit([]));
     this.try = button(
       sayShared("measure_every_head"),
@@ -60,6 +57,11 @@ export class Trials {
     this.tried = element("p.tl-hint#tried");
   }
 
+  /** @returns {Trial} */
+  get does() {
+    return this.viewer.shown.trials;
+  }
+
   /** @type {object[]} */
   get edits() {
     return this.model.get("_edits");
@@ -70,13 +72,15 @@ export class Trials {
     return some.length > 0 && some.every((one) => this.edits.some((other) => sameEdit(one, other)));
   }
 
-  /** Whether a head is switched off. @param {Record<string, any>} place with layer and head */
-  isOff(place) {
-    const within = (edit) =>
-      ["layer", "head"].every((name) => edit[name] == null || edit[name] === place[name]);
-    const ofKind = (edit) => place.kind === undefined || edit.kind === place.kind;
+  /** Whether a head is switched off. @param {number} layer @param {number} head */
+  isOff(layer, head) {
+    const { kind } = this.does.place;
     return this.edits.some(
-      (/** @type {any} */ edit) => edit.edit === "ablate" && ofKind(edit) && within(edit),
+      (/** @type {any} */ edit) =>
+        edit.edit === "ablate" &&
+        (kind === undefined || edit.kind === kind) &&
+        (edit.layer ?? layer) === layer &&
+        (edit.head ?? head) === head,
     );
   }
 
@@ -84,23 +88,6 @@ export class Trials {
   toggle(some) {
     const others = this.edits.filter((edit) => !some.some((one) => sameEdit(one, edit)));
     this.#edit(this.made(some) ? others : [...others, ...some]);
-  }
-
-  /** "With layer 1, head 0 switched off"; empty until its effect is known. */
-  get edited() {
-    return this.model.get("_effect").edited ?? "";
-  }
-
-  /** A sentence on what is on view, followed by what the edits change. @param {string} sentence */
-  withEffect(sentence) {
-    const { sentence: effect } = this.does.effect();
-    return effect ? `${sentence} ${this.edited}: ${effect}` : sentence;
-  }
-
-  /** The Python that makes the edits. @returns {string[]} */
-  get code() {
-    const { code } = this.model.get("_effect");
-    return code ? [`view.edits = ${code}`] : [];
   }
 
   async #edit(edits) {
@@ -115,9 +102,10 @@ export class Trials {
     const alone =
       edits.length === 1 && one.edit === "ablate" && one.layer != null && one.head != null;
     const name = alone ? `effect/${one.layer}.${one.head}` : "effect/several";
-    const done = this.waiting.begin(sayShared("running_the_model_without"));
+    const asked = shell.requests.ask({ type: "block", name, edits }, false);
     try {
-      const { message } = await shell.requests.ask({ type: "block", name, edits }, false);
+      const { waiting } = this.viewer.answers;
+      const { message } = await waiting.during(asked, sayShared("running_the_model_without"));
       if (still()) shell.set({ _effect: message.info });
     } catch (error) {
       if (!still()) return;
@@ -127,9 +115,6 @@ export class Trials {
           ? sayShared("that_cannot_be_tried", { why: error.message })
           : this.does.needs,
       );
-    } finally {
-      done();
-      this.waiting.say("");
     }
   }
 
@@ -153,7 +138,7 @@ export class Trials {
 
   /** Layers without any measured head. */
   #untried() {
-    const every = this.does.every();
+    const { every } = this.does;
     return [...this.does.heads.keys()].filter(
       (layer) => this.does.heads[layer] && !every[layer]?.some((x) => typeof x === "number"),
     );
@@ -162,16 +147,15 @@ export class Trials {
   draw() {
     const { does, edits } = this;
     this.off.textContent = sayShared("switch_this_head", {
-      part: this.made([{ edit: "ablate", ...does.place() }])
+      part: this.made([{ edit: "ablate", ...does.place }])
         ? sayShared("on_again")
         : sayShared("off"),
     });
-    this.off.title = does.name();
+    this.off.title = does.name;
     this.undo.hidden = !edits.length;
     this.effect.hidden = !edits.length;
-    if (edits.length) this.#drawEffect(does.effect());
-    const every = does.every();
-    const known = every
+    if (edits.length) this.#drawEffect(does.effect);
+    const known = does.every
       .flat()
       .filter((x) => typeof x === "number")
       .map(Math.abs)
@@ -183,11 +167,11 @@ export class Trials {
     );
     this.tried.hidden = runs || !known.length;
     if (runs || !known.length) return;
-    const size = does.size ? does.size() : null;
+    const { size = null } = does;
     const decimals = decimalsOf(known[known.length - 1]);
     const rank = known.filter((x) => x > Math.abs(size ?? 0)).length + 1;
     this.tried.textContent = sayShared("under_each_head", {
-      unit: does.unit(),
+      unit: does.unit,
       size: size === null ? null : sizeOf(size, decimals),
       rank,
       known: known.length,
@@ -195,8 +179,9 @@ export class Trials {
     });
   }
 
-  /** @param {ReturnType<TrialsDo["effect"]>} effect */
-  #drawEffect({ rows = [], sentence }) {
+  /** @param {Trial["effect"]} effect */
+  #drawEffect({ edited = "", ...effect }) {
+    const { rows } = effect;
     const line = ([name, before, after]) => {
       const digits = digitsApart(before, after);
       return rowPart(name, percentText(before, digits), percentText(after, digits));
@@ -204,11 +189,14 @@ export class Trials {
     const table = () =>
       element(
         "table.tl-table",
-        tableParts(["", sayShared("before"), sayShared("after")], rows.map(line)),
+        tableParts(
+          ["", sayShared("before"), sayShared("after")],
+          /** @type {any[]} */ (rows).map(line),
+        ),
       );
     this.effect.replaceChildren(
-      element("b", this.edited),
-      rows.length ? table() : element("span", sentence ?? "…"),
+      element("b", edited),
+      rows?.length ? table() : element("span", rows ? effectSentence(effect) : "…"),
     );
   }
 }

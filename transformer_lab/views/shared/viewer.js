@@ -45,13 +45,6 @@ export class BaseViewer {
     return Object.keys(this.model.get("_kinds")).length > 1;
   }
 
-  /** A Python call on the trace. @param {string} name @param {string} kind named if there are several @param {number[]} places @param {...(string | false)} more */
-  callOn(name, kind, places, ...more) {
-    const batch = this.model.get("_batch");
-    const named = [this.several && `kind="${kind}"`, batch && `batch=${batch}`, ...more];
-    return `tl.circuits.${name}(${["trace", ...places, ...named.filter(Boolean)].join(", ")})`;
-  }
-
   /** The chosen head, if any. @returns {import("./prose.js").HeadPlace | null} */
   get here() {
     const kind = this.model.get("kind");

@@ -148,18 +148,6 @@ class Rows(HeadRows):
         """Words whose rows a saved page holds: all, or as many as fit, evenly spaced."""
         return list(evenly(self.n_queries, PAGE_BYTES // (4 * int(np.prod(self.shape)))))
 
-    def shown(self, query: int, layer: int, head: int, mean: str) -> list[float]:
-        """A head's row, or the mean over its layer ("layer") or all layers ("all")."""
-        rows = self.weights(query).double().numpy()
-        if not mean:
-            return rows[layer, head].tolist()
-        total, count = np.zeros(rows.shape[2]), 0
-        for at in self.trace.attending(KIND) if mean == "all" else [layer]:
-            for one in range(self.trace.heads_of(at, KIND)):  # rounding depends on the order
-                total += rows[at, one]
-                count += 1
-        return (total / max(count, 1)).tolist()
-
 
 # -- what changes ---------------------------------------------------------------------------------
 

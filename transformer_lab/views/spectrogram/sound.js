@@ -3,9 +3,12 @@
 
 import { niceTicks, numberText } from "../shared/ticks.js";
 import { pixelRatio, pointWithin, sizedContext, taken, listen } from "../shared/dom.js";
-import { blend, weightPixels, twoLines } from "../shared/blend.js";
+import { blend, pictureTable, twoLines, weightPixels } from "../shared/blend.js";
 import { PALETTE } from "../shared/colours.js";
+import { button } from "../shared/controls.js";
 import { short } from "../shared/messages.js";
+import { OverlayPanel } from "../shared/overlay.js";
+import { lastOf, spanAfter, view, weightColumns } from "./scene.js";
 
 const EDGE = { left: 50, right: 10, top: 4 };
 const BANDS = 190; // pixels of the spectrogram
@@ -13,167 +16,126 @@ const BETWEEN = 12; // it and the curve
 const CURVE = 76;
 const AXIS = 34;
 
-/**
- * @typedef {object} Sound
- * @property {string[]} words of the answer
- * @property {number} positions
- * @property {number[]} heads of each layer
- * @property {number} first the query word if none is chosen
- * @property {[string, number, boolean][]} next of each word: the one after it, its probability, whether it was given
- * @property {number} hop seconds from one frame to the next
- * @property {number} step seconds from one position to the next
- * @property {number} frames
- * @property {number} bins
- * @property {number} seconds length of the model's audio input
- * @property {number} end when the sound ends and silence begins
- * @property {[number, string][]} ticks height of some frequencies, 0 … 1, and their names
- * @property {number} low
- * @property {number} high the least and the largest number of the frames
- */
-
-/**
- * The largest weight in each of `width` columns of the time 0 … `shown`; a position extends half a
- * step to both sides of its middle.
- * @param {ArrayLike<number>} weights
- * @param {number} shown
- * @param {number} step
- * @param {number} width
- */
-export function weightColumns(weights, shown, step, width) {
-  const found = new Float64Array(width);
-  const most = weights.length - 1;
-  for (let x = 0; x < width; x++) {
-    const first = Math.min(most, Math.max(0, Math.floor((x * shown) / width / step + 0.5 + 1e-9)));
-    const last = Math.min(
-      most,
-      Math.max(first, Math.ceil(((x + 1) * shown) / width / step + 0.5 - 1e-9) - 1),
+export class SoundPanel extends OverlayPanel {
+  /** @param {any} viewer @param {any} panel @param {import("../shared/panels.js").Does} does */
+  constructor(viewer, panel, does) {
+    super(viewer, panel, does);
+    this.scale = { left: EDGE.left, width: 1, to: 1 };
+    this.cut = button("", "cut", view.say("cut_the_edges_from"), () =>
+      viewer.trials.toggle(this.panel.edges),
     );
-    for (let i = first; i <= last; i++) found[x] = Math.max(found[x], weights[i]);
+    viewer.trials.off.after(this.cut);
+    this.#hear();
   }
-  return found;
-}
 
-/**
- * Draw the first part of the spectrogram with colours over it, clipped to a box.
- * @param {CanvasRenderingContext2D} context
- * @param {CanvasImageSource} image of all frames
- * @param {HTMLCanvasElement} colours
- * @param {number} fade
- * @param {import("../shared/blend.js").Box} box
- * @param {Sound} sound
- * @param {number} shown seconds
- */
-export function blendSound(context, image, colours, fade, box, { hop, frames }, shown) {
-  context.save();
-  context.beginPath();
-  context.rect(box.x, box.y, box.w, box.h);
-  context.clip();
-  const scale = box.w / shown; // a frame extends half its length to both sides of its middle
-  blend(context, image, null, colours, fade, box, {
-    x: box.x - (hop / 2) * scale,
-    y: box.y,
-    w: frames * hop * scale,
-    h: box.h,
-  });
-  context.restore();
-}
-
-export class SoundPicture {
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {Sound} sound
-   * @param {{hover: (position: number | null) => void, choose: (first: number, last: number) => void, move: (by: number, longer: boolean) => void, free: () => boolean}} does
-   * @param {AbortSignal} signal
-   */
-  constructor(canvas, sound, does, signal) {
-    this.canvas = canvas;
-    this.sound = sound;
-    this.scale = { left: EDGE.left, width: 1, to: sound.seconds };
+  #hear() {
+    const { canvas, viewer } = this;
+    const { shell, signal } = viewer;
     /** @type {number | null} */
     let from = null;
-    const to = (event) => {
-      const position = /** @type {number} */ (this.positionAt(event, true));
-      does.choose(
-        Math.min(/** @type {number} */ (from), position),
-        Math.max(/** @type {number} */ (from), position),
-      );
+    const choose = (event) => {
+      const ends = [Number(from), Number(this.#positionAt(event, true))];
+      shell.set({ span: ends.sort((a, b) => a - b) });
     };
     listen(canvas, "pointermove", signal, (event) => {
-      does.hover(this.positionAt(event, from !== null));
-      if (from !== null) to(event);
+      this.point(this.#positionAt(event, from !== null));
+      if (from !== null) choose(event);
     });
-    listen(canvas, "pointerleave", signal, () => does.hover(null));
+    listen(canvas, "pointerleave", signal, () => this.point(null));
     listen(canvas, "pointerdown", signal, (event) => {
       if (event.button !== 0) return;
-      from = this.positionAt(event, false);
+      from = this.#positionAt(event, false);
       if (from === null) return;
       canvas.setPointerCapture?.(event.pointerId);
-      to(event);
+      choose(event);
     });
-    for (const end of ["pointerup", "pointercancel"])
-      listen(canvas, end, signal, () => (from = null));
+    listen(canvas, "pointerup pointercancel", signal, () => (from = null));
     listen(canvas, "keydown", signal, (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!step && !(event.key === "Escape" && does.free())) return; // otherwise Escape leaves the view
+      if (!step && !(event.key === "Escape" && shell.free("span"))) return; // otherwise Escape leaves the view
       taken(event);
-      if (step) does.move(step, event.shiftKey);
+      const { own } = this.panel; // the choice may be newer than what is drawn
+      if (step) shell.set({ span: spanAfter(viewer.state, own, step, event.shiftKey) });
     });
-  }
-
-  /** The last position that is at least partly shown. */
-  get last() {
-    const { step, positions } = this.sound;
-    return Math.min(positions - 1, Math.max(0, Math.ceil(this.scale.to / step + 0.5 - 1e-9) - 1));
   }
 
   /** @param {MouseEvent} event @param {boolean} nearest whether to take the nearest position if it points beside the sound */
-  positionAt(event, nearest) {
+  #positionAt(event, nearest) {
     const { left, width, to } = this.scale;
+    const { sound } = this.panel;
     const x = pointWithin(event, this.canvas)[0] - left;
     if (!nearest && (x < 0 || x > width)) return null;
-    return Math.max(0, Math.min(this.last, Math.floor(((x / width) * to) / this.sound.step + 0.5)));
+    const position = Math.floor(((x / width) * to) / sound.step + 0.5);
+    return Math.max(0, Math.min(lastOf(sound, to), position));
   }
 
-  /**
-   * @param {object} shown
-   * @param {ImageBitmap} shown.image
-   * @param {ArrayLike<number>} shown.weights of positions
-   * @param {Uint8ClampedArray} shown.table
-   * @param {number} shown.fade
-   * @param {number} shown.room available width
-   * @param {number} shown.to seconds that are shown
-   * @param {{first: number, last: number} | null} shown.half the run that holds half of the weight
-   * @param {[number, number] | null} shown.span that is chosen
-   * @param {number[]} shown.cut positions to which the edge is cut
-   * @param {number | null} shown.pointed
-   * @param {any} shown.inks
-   */
-  draw({ image, weights, table, fade, room, to, half, span, cut, pointed, inks }) {
-    const { sound } = this;
+  draw(panel) {
+    const { answers } = this.viewer;
+    this.panel = panel;
+    this.cut.hidden = !panel.cutting;
+    this.cut.textContent = panel.cutting;
+    if (this.image && !answers.known.has("spectrogram")) {
+      const loud = () => this.#loudness(panel.sound);
+      const found = {
+        info: { shades: true },
+        get numbers() {
+          return loud();
+        },
+      };
+      answers.keep(found, "spectrogram");
+    }
+    super.draw(panel);
+  }
+
+  /** The numbers of the spectrogram, [band, frame], in the shades of its picture. */
+  #loudness({ bins, frames, low, high }) {
+    const { width, height } = this.image;
+    const canvas = new OffscreenCanvas(width, height);
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.drawImage(this.image, 0, 0);
+    const pixels = context.getImageData(0, 0, width, height).data;
+    return Float32Array.from({ length: bins * frames }, (_, at) => {
+      const down = bins - 1 - Math.floor(at / frames);
+      return low + (pixels[4 * (down * frames + (at % frames))] / 255) * (high - low);
+    });
+  }
+
+  /** The first part of the spectrogram with weights over it, clipped to a box. @param {CanvasRenderingContext2D} context @param {ArrayLike<number>} columns @param {import("../shared/blend.js").Box} box */
+  #blend(context, columns, box) {
+    const { sound, to, fade } = this.panel;
+    context.save();
+    context.beginPath();
+    context.rect(box.x, box.y, box.w, box.h);
+    context.clip();
+    const scale = box.w / to; // a frame extends half its length to both sides of its middle
+    const colours = weightPixels(columns, columns.length, pictureTable());
+    blend(context, this.image, null, colours, fade, box, {
+      x: box.x - (sound.hop / 2) * scale,
+      y: box.y,
+      w: sound.frames * sound.hop * scale,
+      h: box.h,
+    });
+    context.restore();
+  }
+
+  small(context, weights, box) {
+    const { sound, to } = this.panel;
+    const columns = weightColumns(weights, to, sound.step, Math.max(1, Math.round(box.w)));
+    this.#blend(context, columns, box);
+  }
+
+  paint({ sound, weights, to, half, span, cut, pointed }) {
+    const { inks } = this.viewer.shell;
+    const room = this.canvas.parentElement.clientWidth;
     const width = Math.max(40, room - EDGE.left - EDGE.right);
     this.scale = { left: EDGE.left, width, to };
-    const context = sizedContext(
-      this.canvas,
-      EDGE.left + width + EDGE.right,
-      EDGE.top + BANDS + BETWEEN + CURVE + AXIS,
-    );
+    const high = EDGE.top + BANDS + BETWEEN + CURVE + AXIS;
+    const context = sizedContext(this.canvas, EDGE.left + width + EDGE.right, high);
     const x = (seconds) => EDGE.left + (Math.max(0, Math.min(to, seconds)) / to) * width;
     const edges = (first, last) => [x((first - 0.5) * sound.step), x((last + 0.5) * sound.step)];
-    const columns = weightColumns(
-      weights,
-      to,
-      sound.step,
-      Math.max(1, Math.round(width * pixelRatio())),
-    );
-    blendSound(
-      context,
-      image,
-      weightPixels(columns, columns.length, table),
-      fade,
-      { x: EDGE.left, y: EDGE.top, w: width, h: BANDS },
-      sound,
-      to,
-    );
+    const count = Math.max(1, Math.round(width * pixelRatio()));
+    const columns = weightColumns(weights, to, sound.step, count);
+    this.#blend(context, columns, { x: EDGE.left, y: EDGE.top, w: width, h: BANDS });
     this.#axes(context, x, width, inks);
     this.#curve(context, columns, width, inks);
     if (half) {
@@ -202,7 +164,7 @@ export class SoundPicture {
         () => context.strokeRect(a, EDGE.top, Math.max(2, b - a), BANDS),
       );
     }
-    if (pointed !== null && pointed <= this.last) {
+    if (pointed != null && pointed <= lastOf(sound, to)) {
       const at = x(pointed * sound.step);
       context.fillStyle = inks.ink;
       context.fillRect(at - 0.5, EDGE.top + BANDS, 1, BETWEEN + CURVE);
@@ -222,8 +184,7 @@ export class SoundPicture {
   }
 
   #axes(context, x, width, inks) {
-    const { sound } = this;
-    const { to } = this.scale;
+    const { sound, to } = this.panel;
     context.font = "11px system-ui, sans-serif";
     context.textBaseline = "middle";
     context.fillStyle = inks.quiet;

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import traitlets as t
 from torch import Tensor
 
 from ...adapters.speech import FRAME_SECONDS
+from ...edits.kinds import Edit
 from ..shared.base import css, esm
-from ..shared.codecs import png_of_bytes, shown_text, shown_token
+from ..shared.codecs import pack_floats, png_of_bytes, shown_text, shown_token
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
 from ..shared.traits import Int
 from .data import KIND, Effects, Rows, hear, hertz_ticks, shades
-from .listening import Listening, edits_code, edits_words, listen_sentence, who_words
-from .scene import sound_scene
-
-if TYPE_CHECKING:
-    from ..marks.scene import Scene
+from .edits import edits_code, edits_words
 
 MEANS = ("", "layer", "all")
 
@@ -61,6 +57,7 @@ class SpectrogramView(OverlayView):
 
     _esm: ClassVar[str] = esm("spectrogram/view.js")
     _css: ClassVar[str] = css("spectrogram")
+    _folder: ClassVar[str] = "spectrogram"
 
     mean = t.Enum(MEANS, "").tag(sync=True)
     span = t.Tuple(Int(), Int(), allow_none=True, default_value=None).tag(sync=True)
@@ -126,8 +123,7 @@ class SpectrogramView(OverlayView):
         self.kind = KIND
         self.layer = trace.attending(KIND)[-1] if layer is None else layer
         self.head = head
-        self._first_rows()
-        self.observe(self._first_rows, "selected")
+        self._hold()
 
     # -- for people -----------------------------------------------------------------------------
 
@@ -166,51 +162,15 @@ class SpectrogramView(OverlayView):
         self._publish(_every=plain(sizes))
         return sizes[self.query]
 
-    @property
-    def sentence(self) -> str:
-        sound, query = self._sound, self.query
-        seen = Listening(
-            who_words(self.layer, self.head, self.mean, sound["heads"]),
-            sound["words"][query],
-            self._data.shown(query, self.layer, self.head, self.mean),
-            sound["step"],
-            sound["end"],
-            tuple(sound["next"][query]) if sound["next"] else None,
-            self.span,
-        )
-        return self._with_effect(listen_sentence(seen), self.effect)
+    def _effect_of(self, edits: Sequence[Edit]) -> dict[str, Any]:
+        sound, plain = self._sound, [one.to_dict() for one in edits]
+        words = edits_words(plain, sound["words"], sound["step"], sound["positions"])
+        return {**super()._effect_of(edits), "edited": f"With {words}", "code": edits_code(plain)}
 
-    def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
-        sound = self._sound
-        return edits_words(edits, sound["words"], sound["step"], sound["positions"])
-
-    def _edit_code(self, edits: Sequence[dict[str, Any]]) -> str:
-        return edits_code(edits)
-
-    def _chosen(self) -> list[tuple[int, int]]:
-        """The chosen heads, (layer, head)."""
-        if not self.mean:
-            return [(self.layer, self.head)]
-        heads = self._sound["heads"]
-        layers = range(len(heads)) if self.mean == "all" else [self.layer]
-        return [(layer, head) for layer in layers for head in range(heads[layer])]
-
-    def _scene(self) -> Scene:
-        sound, query = self._sound, self.query
-        return sound_scene(
-            self._title,
-            self.sentence,
-            self._heard.features.numpy(),
-            sound,
-            np.array(self._data.shown(query, self.layer, self.head, self.mean)),
-            self._data.weights(query).numpy(),
-            self._chosen(),
-            self.layer,
-            who_words(self.layer, self.head, self.mean, sound["heads"]),
-            sound["seconds" if self.whole else "end"],
-            None if self.span is None else self._heard.sound.span(*self.span),
-            self.fade,
-        )
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        if name == "spectrogram":
+            return {"shades": False}, [pack_floats(self._heard.features)]
+        return super()._part_named(name)
 
     def _heads(self) -> list[int]:
         return self._sound["heads"]

@@ -1,11 +1,6 @@
-// One score with its parts, as Python sends it. The counterpart of data.py.
+// One score with its parts, as data.py packs it.
 
-import { bytesOf, typed } from "../shared/codecs.js";
-import { numbersOf } from "../shared/files.js";
-import { messages } from "../shared/messages.js";
-import whyMessages from "./messages.json" with { type: "json" };
-
-export const sayWhy = messages(whyMessages);
+import { typed } from "../shared/codecs.js";
 
 /** The index of the largest by size. @param {ArrayLike<number>} values */
 export function largestBySize(values) {
@@ -14,6 +9,24 @@ export function largestBySize(values) {
     if (Math.abs(values[i]) > Math.abs(values[best])) best = i;
   return best;
 }
+
+/**
+ * Parts in descending order, each with the start and end of its bar.
+ * @param {ArrayLike<number>} values
+ * @returns {{index: number, value: number, from: number, to: number}[]}
+ */
+export function fallingParts(values) {
+  const order = [...Array(values.length).keys()].sort((a, b) => values[b] - values[a]);
+  let sum = 0;
+  return order.map((index) => {
+    const from = sum;
+    sum += values[index];
+    return { index, value: values[index], from, to: sum };
+  });
+}
+
+/** A place on the diverging scale, −1 … 1, that always contrasts with the background. @param {number} value @param {number} most */
+export const shadeOf = (value, most) => Math.sign(value) * (0.3 + (0.7 * Math.abs(value)) / most);
 
 export class WhyCell {
   /** @param {any} info @param {Uint8Array} bytes */
@@ -40,33 +53,6 @@ export class WhyCell {
         table: take(split.shape[0] * split.shape[1]),
       };
     }
-  }
-
-  /** @param {string[]} tokens of the keys */
-  forFile(tokens) {
-    const { info } = this;
-    const d = ["dimension"];
-    /** @type {Parameters<typeof numbersOf>[1]} */
-    const arrays = {
-      q: [d, this.q, sayWhy("is_q")],
-      k: [d, this.k, sayWhy("is_k")],
-      product: [d, this.products, sayWhy("is_product")],
-      score: [["key"], this.scores, sayWhy("is_score")],
-      weight: [["key"], this.weights, sayWhy("is_weight")],
-    };
-    if (this.aboveProducts) arrays.product_above_mean = [d, this.aboveProducts, sayWhy("is_above")];
-    for (const [name, split] of Object.entries(this.splits)) {
-      for (const side of ["query", "key"])
-        arrays[`${name}_by_${side}_source`] = [
-          [`${side}_source`],
-          split[side],
-          sayWhy("is_by", { name, side }),
-        ];
-    }
-    const sources = Object.keys(this.splits).length
-      ? { query_source: info.sources.query.names, key_source: info.sources.key.names }
-      : {};
-    return numbersOf({ key: tokens.slice(0, info.keys), ...sources }, arrays);
   }
 
   /** The products on view: those of the score, or of its excess over the row's mean. */
@@ -97,6 +83,5 @@ export class WhyCell {
   }
 }
 
-/** The score of the first screen. @param {any} model */
-export const firstCell = (model) =>
-  new WhyCell(model.get("_cell"), bytesOf(model.get("_cell_data")));
+/** @param {any} info @param {Uint8Array} bytes */
+export const cellOf = (info, bytes) => new WhyCell(info, bytes);

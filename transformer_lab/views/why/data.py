@@ -54,25 +54,6 @@ class WhyData:
         self._attending_most = lru_cache(1)(self._query_of_each_key)
         self._attended_most = lru_cache(64)(self._key_of)
 
-    def kinds(self) -> dict[str, dict[str, Any]]:
-        """What the browser needs to know about each kind of attention."""
-        described = {}
-        for kind in self.trace.kinds:
-            n_query, n_key = self.trace.shape(kind)
-            described[kind] = {
-                "layers": self.trace.n_layers(kind),
-                "heads": self.trace.n_heads(kind),
-                "queries": n_query,
-                "keys": n_key,
-                "query_tokens": self.queries[kind],
-                "key_tokens": self.keys[kind],
-            }
-        return described
-
-    def with_heads(self, kind: str, layer: int) -> int:
-        """The layer, or the nearest one that has heads."""
-        return min(self.trace.attending(kind), key=lambda having: abs(having - layer))
-
     def place(
         self, kind: str, layer: int, head: int, query: int | None, key: int | None
     ) -> tuple[int, int]:

@@ -1,147 +1,115 @@
 // A sum as a waterfall: each part starts where the previous one ended; the last bar is the sum.
 
-import { entry } from "../shared/colours.js";
+import { colourTable, entry } from "../shared/colours.js";
 import { niceTicks, numberText, ruledLines } from "../shared/ticks.js";
-import { hearPointer, sizedContext } from "../shared/dom.js";
+import { element, hearPointer, listen, moveOf, sizedContext, within } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { fixed } from "../shared/messages.js";
-import { sayWhy } from "./cell.js";
+import { MarkPanel } from "../shared/panels.js";
+import { fillTable } from "../shared/pieces.js";
+import { shadeOf } from "./cell.js";
 
-/**
- * Parts in descending order, each with the start and end of its bar.
- * @param {ArrayLike<number>} values
- * @returns {{index: number, value: number, from: number, to: number}[]}
- */
-export function fallingParts(values) {
-  const order = Array.from({ length: values.length }, (_, i) => i).sort(
-    (a, b) => values[b] - values[a] || a - b,
-  );
-  let sum = 0;
-  return order.map((index) => {
-    const from = sum;
-    sum += values[index];
-    return { index, value: values[index], from, to: sum };
-  });
-}
+const HEIGHT = 260;
+const SUM_ROOM = 56;
 
 /** A diverging colour that always contrasts with the background. */
-export function partColour(table, value, most) {
-  const place = Math.sign(value) * (0.3 + (0.7 * Math.abs(value)) / (most || 1));
-  return entry(table, linearShade(Math.max(-1, Math.min(1, place)), -1, 1));
-}
+export const partColour = (table, value, most) =>
+  entry(table, linearShade(shadeOf(value, most), -1, 1));
 
-export class Waterfall {
-  /** @param {HTMLCanvasElement} canvas @param {(index: number | null) => void} hover index in descending order @param {AbortSignal} signal */
-  constructor(canvas, hover, signal) {
-    this.canvas = canvas;
-    this.parts = [];
-    hearPointer(
-      canvas,
-      signal,
-      (x) => {
-        const place = Math.floor((x - this.left) / this.step);
-        return place >= 0 && place < this.parts.length ? place : null;
-      },
-      { hover },
+export class WaterfallPanel extends MarkPanel {
+  /** @param {any} viewer @param {any} panel @param {any} does */
+  constructor(viewer, panel, does) {
+    super(viewer, panel, does);
+    const { signal } = viewer;
+    const { every } = panel;
+    this.numbers = element("table.tl-table#dimensions");
+    this.root.append(
+      element(
+        "details.tl-details",
+        element("summary", every[0]),
+        element(
+          "div.tl-numbers",
+          { tabindex: 0, role: "group", "aria-label": every[1] },
+          this.numbers,
+        ),
+      ),
     );
+    const placeAt = (x) => {
+      const place = Math.floor((x - this.left) / this.step);
+      return place >= 0 && place < this.panel.parts.length ? place : null;
+    };
+    hearPointer(this.canvas, signal, placeAt, { hover: (at) => this.point(at) });
+    listen(this.canvas, "keydown", signal, (event) => this.#key(event));
   }
 
-  /**
-   * @param {number} width
-   * @param {number} height
-   * @param {object} scene
-   * @param {ArrayLike<number>} scene.values
-   * @param {Uint8ClampedArray} scene.table diverging
-   * @param {any} scene.colours of the theme
-   * @param {string} scene.unit what a bar is
-   */
-  show(width, height, scene) {
-    this.scene = scene;
-    this.width = width;
-    this.height = height;
-    this.parts = fallingParts(scene.values);
-    this.total = this.parts.length ? this.parts[this.parts.length - 1].to : 0;
-    this.mark(null);
+  #key(event) {
+    const by = moveOf(event)?.[1];
+    if (!by) return;
+    const { place, parts } = this.panel;
+    const from = place ?? (by < 0 ? parts.length : -1);
+    this.point(within(from + by, parts.length));
+    this.viewer.draw(); // the next key goes on from here
   }
 
-  /** @param {number | null} place index in descending order */
-  mark(place) {
-    const { scene, parts, width, height, total } = this;
-    if (!scene) return;
-    const context = sizedContext(this.canvas, width, height);
+  /** @param {any} panel */
+  draw(panel) {
+    this.panel = panel;
+    const { inks, theme } = this.viewer.shell;
+    const table = colourTable("diverging", theme);
+    const { parts, sum, place, numbers } = panel;
+    const width = this.width(240);
+    const context = sizedContext(this.canvas, width, HEIGHT);
     context.font = "11px system-ui, sans-serif";
-    const ends = [0, total, ...parts.map((p) => p.to)];
+    const ends = [0, sum, ...parts.map(({ to }) => to)];
     const [low, most] = [Math.min(...ends), Math.max(...ends)];
     const high = most + 0.1 * (most - low || 1);
-    const ticks = niceTicks(low, high, Math.max(2, height / 45)).filter(
-      (tick) => tick <= high && tick >= low,
-    );
-    const tickText = (tick) => numberText(tick, ticks[1] - ticks[0] || 1);
-    this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(tickText(tick)).width));
-    const sumRoom = 56;
-    const bottom = height - 34;
-    this.step = (width - this.left - sumRoom) / Math.max(1, parts.length);
+    const ticks = niceTicks(low, high, HEIGHT / 45);
+    const text = (tick) => numberText(tick, ticks[1] - ticks[0] || 1);
+    this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(text(tick)).width));
+    const bottom = HEIGHT - 34;
+    this.step = (width - this.left - SUM_ROOM) / parts.length;
     const y = (value) => 14 + (1 - (value - low) / (high - low || 1)) * (bottom - 14);
-    ruledLines(context, ticks, {
-      y,
-      text: tickText,
-      left: this.left,
-      right: width,
-      inks: scene.colours,
-    });
-    const largestPart = Math.max(...parts.map((p) => Math.abs(p.value)), 1e-9);
+    ruledLines(context, ticks, { y, text, left: this.left, right: width, inks });
+    const largest = Math.max(...parts.map(({ value }) => Math.abs(value)), 1e-9);
     const thick = Math.max(1, this.step - (this.step > 4 ? 1 : 0));
+    const box = ({ from, to }, x, wide) =>
+      /** @type {[number, number, number, number]} */ ([
+        x,
+        Math.min(y(from), y(to)),
+        wide,
+        Math.max(1, Math.abs(y(to) - y(from))),
+      ]);
     parts.forEach((part, i) => {
       const x = this.left + i * this.step;
-      context.fillStyle = partColour(scene.table, part.value, largestPart);
-      context.fillRect(
-        x,
-        Math.min(y(part.from), y(part.to)),
-        thick,
-        Math.max(1, Math.abs(y(part.to) - y(part.from))),
-      );
+      context.fillStyle = partColour(table, part.value, largest);
+      context.fillRect(...box(part, x, thick));
       if (i !== place) return;
-      context.strokeStyle = scene.colours.accent;
+      context.strokeStyle = inks.accent;
       context.lineWidth = 2;
-      context.strokeRect(
-        x,
-        Math.min(y(part.from), y(part.to)),
-        thick,
-        Math.max(2, Math.abs(y(part.to) - y(part.from))),
-      );
-      context.lineWidth = 1;
+      context.strokeRect(...box(part, x, thick));
     });
-    this.#names(context, bottom, place);
-    this.#sum(context, y, width - sumRoom + 10, sumRoom - 18);
-    Object.assign(this.canvas.dataset, { left: String(this.left), step: String(this.step) });
-  }
-
-  #names(context, bottom, place) {
-    const { colours, unit } = this.scene;
-    context.textAlign = "center";
-    const every = Math.max(1, Math.ceil(20 / this.step));
-    this.parts.forEach(({ index }, i) => {
-      const crowded = place !== null && i !== place && Math.abs(i - place) < every;
-      if ((i % every && i !== place) || crowded) return;
-      context.fillStyle = i === place ? colours.accent : colours.quiet;
-      context.fillText(String(index), this.left + (i + 0.5) * this.step, bottom + 10);
-    });
-    context.fillStyle = colours.quiet;
-    context.textAlign = "left";
-    context.fillText(sayWhy("largest_first", { unit }), this.left, bottom + 26);
-  }
-
-  #sum(context, y, x, width) {
-    const { colours } = this.scene;
-    context.fillStyle = colours.ink;
-    context.fillRect(
-      x,
-      Math.min(y(0), y(this.total)),
-      width,
-      Math.max(1, Math.abs(y(0) - y(this.total))),
-    );
+    this.#names(context, bottom, inks);
+    const [x, wide] = [width - SUM_ROOM + 10, SUM_ROOM - 18];
+    context.fillStyle = inks.ink;
+    context.fillRect(...box({ from: 0, to: sum }, x, wide));
     context.textAlign = "center";
     context.font = "bold 12px system-ui, sans-serif";
-    context.fillText(fixed(this.total), x + width / 2, Math.min(y(0), y(this.total)) - 8);
+    context.fillText(fixed(sum), x + wide / 2, Math.min(y(0), y(sum)) - 8);
+    fillTable(this.numbers, numbers);
+  }
+
+  #names(context, bottom, inks) {
+    const { parts, place, below } = this.panel;
+    context.textAlign = "center";
+    const every = Math.max(1, Math.ceil(20 / this.step));
+    parts.forEach(({ index }, i) => {
+      const crowded = place !== null && i !== place && Math.abs(i - place) < every;
+      if ((i % every && i !== place) || crowded) return;
+      context.fillStyle = i === place ? inks.accent : inks.quiet;
+      context.fillText(String(index), this.left + (i + 0.5) * this.step, bottom + 10);
+    });
+    context.fillStyle = inks.quiet;
+    context.textAlign = "left";
+    context.fillText(below, this.left, bottom + 26);
   }
 }

@@ -9,7 +9,7 @@
   const MARK = "transformer_lab"; // in the metadata of an output of ours
   const PATIENCE = 1000; // milliseconds until a picture takes the place of "Loading widget..."
   const HINT =
-    "Saved picture. To get the interactive view back, run the cells above (Run ▸ Run All Above Selected Cell) and then this cell.";
+    "Saved picture, as it was when the cell ran: later clicks are not in it. To get the interactive view back, run the cells above (Run ▸ Run All Above Selected Cell) and then this cell.";
 
   function hint() {
     const line = document.createElement("p");
